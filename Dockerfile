@@ -1,0 +1,48 @@
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS dependencies
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+
+# pip and the build backend stay in a venv of their own; only /opt/venv goes into the image.
+COPY constraints.txt ./
+RUN python3 -m venv /opt/tools \
+    && /opt/tools/bin/pip install --quiet -c constraints.txt hatchling \
+    && python3 -m venv --without-pip /opt/venv
+
+# torch in a layer of its own, so that only a change of constraints.txt downloads it again.
+ARG TORCH_INDEX_URL=""
+RUN if [ -n "$TORCH_INDEX_URL" ]; then \
+        /opt/tools/bin/pip --python /opt/venv/bin/python install --no-deps -c constraints.txt --index-url "$TORCH_INDEX_URL" torch; \
+    fi \
+    && /opt/tools/bin/pip --python /opt/venv/bin/python install -c constraints.txt torch
+
+COPY pyproject.toml ./
+RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+    && /opt/tools/bin/pip --python /opt/venv/bin/python install -c constraints.txt -r requirements.txt
+
+
+FROM dependencies AS package
+COPY . ./
+RUN /opt/tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
+    && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-deps --root /package dist/*.whl
+
+
+# A change of code changes only the last, small layer of the image.
+FROM ${BASE_IMAGE}
+RUN useradd --non-unique --uid 1000 --gid 0 --no-create-home --home-dir /tmp attnloss
+COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=package /package /
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    ATTNLOSS_HOST=0.0.0.0 \
+    ATTNLOSS_PORT=8000
+USER 1000:0
+WORKDIR /tmp
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# No proxy: the environment of a container may name one, and it would be asked for 127.0.0.1.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-I", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['ATTNLOSS_PORT'] + '/health/ready', timeout=4)"]
+ENTRYPOINT ["attnloss"]
+CMD ["serve"]

@@ -1,0 +1,54 @@
+# Everything runs in .venv, which is made from pyproject.toml and constraints.txt. Only Python ≥ 3.11 is needed.
+PYTHON ?= python3
+ARGS ?=
+TORCH_INDEX_URL ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help serve test check bench docker-test clean
+
+help:  ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@echo 'ARGS="…" is passed on; PYTHON=… picks the interpreter; TORCH_INDEX_URL=… picks where torch comes from.'
+
+serve: $(INSTALLED)  ## start the service on 127.0.0.1:8000
+	$(BIN)/attnloss serve $(ARGS)
+
+test: $(INSTALLED)  ## run every test that needs no Docker
+	$(BIN)/python -m pytest -m "not docker" $(ARGS)
+
+check: $(INSTALLED)  ## lint, format, types and architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: $(INSTALLED)  ## measure; fails where a bar is missed
+	@missed=0; \
+	$(BIN)/python -m benchmarks.ops || missed=1; \
+	$(BIN)/python -m benchmarks.http $(ARGS) || missed=1; \
+	exit $$missed
+
+docker-test: $(INSTALLED)  ## build the image, run it, call it, stop it
+	$(BIN)/python -m pytest -m docker -s tests/docker $(ARGS)
+
+clean:  ## delete .venv, builds and caches
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last: an interrupted install is taken up again by the next make.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "make: $(PYTHON) is not Python 3.11 or newer; say which to use: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "make: $(PYTHON) has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@rm -f $@
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing torch and the rest into $(VENV), a few minutes the first time"
+	@$(if $(TORCH_INDEX_URL),$(PIP) --no-deps --index-url $(TORCH_INDEX_URL) torch)
+	@$(PIP) torch hatchling editables
+	@$(PIP) --no-build-isolation -e '.[dev]'
+	@touch $@

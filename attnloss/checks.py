@@ -1,0 +1,102 @@
+"""What query, key, value, mask and lengths must be; each failure names the argument and states both sides."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from attnloss.errors import FieldError
+
+
+def inputs(query: Tensor, key: Tensor) -> None:
+    """Check that query and key are float tensors of one rank, dtype, batch size and head dim, and heads divide."""
+    for field, tensor in (("query", query), ("key", key)):
+        if not tensor.is_floating_point():
+            raise FieldError(field, (), f"{field} must be floating point, got {tensor.dtype}")
+        if not 2 <= tensor.ndim <= 4:
+            raise FieldError(field, (), f"{field} must have rank 2, 3 or 4, got shape {list(tensor.shape)}")
+        if tensor.numel() == 0:
+            raise FieldError(field, (), f"{field} must not be empty, got shape {list(tensor.shape)}")
+    _together("key", key, query)
+    if query.shape[-1] != key.shape[-1]:
+        raise FieldError("key", (), f"key must have the head dim of query, {_shapes('key', key, query)}")
+    if query.ndim == 4 and query.shape[1] % key.shape[1]:
+        raise FieldError("key", (), f"key heads must divide query heads, {_shapes('key', key, query)}")
+
+
+def like_key(field: str, tensor: Tensor, key: Tensor) -> None:
+    """Check that a value has key's dtype, rank, batch, heads and length; its head dim is its own."""
+    _together(field, tensor, key, other="key")
+    if tensor.shape[:-1] != key.shape[:-1] or tensor.shape[-1] == 0:
+        raise FieldError(
+            field, (), f"{field} must have the shape of key up to the head dim, {_shapes(field, tensor, key, 'key')}"
+        )
+
+
+def _together(field: str, tensor: Tensor, first: Tensor, other: str = "query") -> None:
+    if tensor.dtype != first.dtype:
+        raise FieldError(field, (), f"{field} must have the dtype of {other}, {first.dtype}, got {tensor.dtype}")
+    if tensor.device != first.device:
+        raise FieldError(field, (), f"{field} must be on the device of {other}, {first.device}, got {tensor.device}")
+    if tensor.ndim != first.ndim:
+        raise FieldError(field, (), f"{field} must have the rank of {other}, {_shapes(field, tensor, first, other)}")
+    if tensor.ndim > 2 and tensor.shape[0] != first.shape[0]:
+        raise FieldError(
+            field, (), f"{field} must have the batch size of {other}, {_shapes(field, tensor, first, other)}"
+        )
+
+
+def _shapes(field: str, tensor: Tensor, first: Tensor, other: str = "query") -> str:
+    return f"got {other} {list(first.shape)} and {field} {list(tensor.shape)}"
+
+
+def boolean(mask: Tensor) -> None:
+    """Check that the mask is boolean; additive masks are refused, or they would silently mean something else."""
+    if mask.dtype != torch.bool:
+        raise FieldError("mask", (), f"mask must be boolean (true = may attend), got {mask.dtype}")
+
+
+def finite(scale: float) -> float:
+    """Check the scale."""
+    if not math.isfinite(scale):
+        raise FieldError("scale", (), f"scale must be finite, got {scale}")
+    return float(scale)
+
+
+def lengths(
+    field: str, given: Tensor | Sequence[int] | int | None, batch: int, longest: int, device: torch.device
+) -> Tensor | None:
+    """Check lengths, one per batch entry and each within 0…longest, and return them as int64 [batch]."""
+    if given is None:
+        return None
+    tensor = torch.as_tensor(given)
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise FieldError(field, (), f"{field} must be integers, got {tensor.dtype}")
+    if tensor.ndim == 0 and batch == 1:
+        tensor = tensor[None]
+    if tuple(tensor.shape) != (batch,):
+        raise FieldError(field, (), f"{field} must have shape [{batch}], got {list(tensor.shape)}")
+    for entry, length in enumerate(tensor.tolist()):
+        if not 0 <= length <= longest:
+            raise FieldError(field, (entry,), f"{field}[{entry}] must be within 0…{longest}, got {length}")
+    return tensor.to(device, torch.int64)
+
+
+def window(field: str, given: tuple[int, int] | None, size: int) -> range:
+    """Check a window (start, stop) of an axis; None is all of it."""
+    if given is None:
+        return range(size)
+    start, stop = given
+    if not 0 <= start < stop <= size:
+        raise FieldError(field, (), f"{field} must satisfy 0 ≤ start < stop ≤ {size}, got {list(given)}")
+    return range(start, stop)
+
+
+def top_count(top_k: int | None, keys: int) -> int:
+    """Check the number of keys asked for."""
+    if top_k is None:
+        raise FieldError("top_k", (), "top_k must be given when top is asked for, got None")
+    if not 1 <= top_k <= keys:
+        raise FieldError("top_k", (), f"top_k must be within 1…{keys}, the number of keys, got {top_k}")
+    return top_k

@@ -1,0 +1,16 @@
+"""The keywords that every function over a score map takes."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from torch import Tensor
+
+
+class ScoreOptions(TypedDict, total=False):
+    """What each query may attend to, and the scale: see `attnloss.attention`."""
+
+    causal: bool
+    mask: Tensor | None
+    key_lengths: Tensor | Sequence[int] | int | None
+    query_lengths: Tensor | Sequence[int] | int | None
+    scale: float | None

@@ -1,0 +1,187 @@
+"""Statistics of the attention map as functionals: what `attention(returns=...)` can name."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from attnloss import reference
+from attnloss.block import Block
+from attnloss.flash import FlashPass
+from attnloss.functional import Functional, Operand
+from attnloss.reference import DenseMap
+from attnloss.scores import Scores
+from attnloss.tiles import Tile
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation(Functional):
+    """Σ_j p_ij·x_j for features x [B, Hkv, m, f]: with the values it is the output of attention."""
+
+    features: Float[Tensor, "B Hkv m f"]
+    flash = "features"
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (Operand(self.features, "key"),)
+
+    def allocate(self, scores: Scores) -> Tensor:
+        return scores.query.new_zeros(*scores.shape[:3], self.features.shape[-1])
+
+    def from_block(self, block: Block, *operands: Tensor) -> Tensor:
+        return block.expect(operands[0])
+
+    def from_flash(self, flash: FlashPass, *operands: Tensor) -> Tensor:
+        return flash.expect(operands[0])
+
+    def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
+        return reference.expect(dense, operands[0])
+
+
+class Lse(Functional):
+    """log Σ_j exp(s_ij); −∞ where a query may attend to nothing."""
+
+    flash = "lse"
+
+    def from_block(self, block: Block, *operands: Tensor) -> Tensor:
+        return block.lse
+
+    def from_flash(self, flash: FlashPass, *operands: Tensor) -> Tensor:
+        return flash.lse
+
+    def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
+        return dense.lse
+
+
+class Entropy(Functional):
+    """−Σ_j p_ij·log p_ij, from p·(s − max) in blocks and from L − scale·q·(P·K) by flash."""
+
+    flash = "features"
+    cancels = True
+
+    def from_block(self, block: Block, *operands: Tensor) -> Tensor:
+        return block.log_total[..., 0] - block.mean_of(block.shifted)
+
+    def from_flash(self, flash: FlashPass, *operands: Tensor) -> Tensor:
+        return flash.entropy
+
+    def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
+        return reference.entropy(dense)
+
+
+class LargestWeight(Functional):
+    """max_j p_ij; its gradient is shared evenly among ties."""
+
+    def from_block(self, block: Block, *operands: Tensor) -> Tensor:
+        return block.shifted.amax(-1).exp() / block.total[..., 0]
+
+    def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
+        return reference.largest(dense)
+
+
+class Received(Functional):
+    """Σ_i p_ij, one value per key and query head: [B, H, m]."""
+
+    accumulates = True
+
+    def allocate(self, scores: Scores) -> Tensor:
+        batch, heads, _, m = scores.shape
+        return scores.query.new_zeros(batch, heads, m)
+
+    def slot(self, result: Tensor, tile: Tile) -> Tensor:
+        return result[tile.batch, tile.heads, : tile.keys]
+
+    def from_block(self, block: Block, *operands: Tensor) -> Tensor:
+        return (block.total.reciprocal().mT @ block.exp)[..., 0, :]
+
+    def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
+        return reference.received(dense)
+
+
+@dataclass(frozen=True, eq=False)
+class Weights(Functional):
+    """p_ij, or the window of it that `queries` and `keys` cut out: rows are whole softmaxes, then cut."""
+
+    queries: range
+    keys: range
+
+    def rows(self, scores: Scores) -> range:
+        return self.queries
+
+    def allocate(self, scores: Scores) -> Tensor:
+        return scores.query.new_zeros(*scores.shape[:2], len(self.queries), len(self.keys))
+
+    def _cut(self, tile: Tile) -> tuple[slice, slice]:
+        first = max(self.queries.start, tile.rows.start)
+        return slice(first, max(min(self.queries.stop, tile.rows.stop), first)), slice(
+            self.keys.start, max(min(self.keys.stop, tile.keys), self.keys.start)
+        )
+
+    def slot(self, result: Tensor, tile: Tile) -> Tensor:
+        rows, keys = self._cut(tile)
+        top, left = self.queries.start, self.keys.start
+        cut = result[tile.batch, tile.heads, rows.start - top : rows.stop - top]
+        return cut[..., : keys.stop - left]
+
+    def from_block(self, block: Block, *operands: Tensor) -> Tensor:
+        rows, keys = self._cut(block.tile)
+        top = block.tile.rows.start
+        return block.weights[:, :, rows.start - top : rows.stop - top, keys]
+
+    def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
+        return dense.weights[:, :, self.queries.start : self.queries.stop, self.keys.start : self.keys.stop]
+
+
+@dataclass(frozen=True, eq=False)
+class TopIndex(Functional):
+    """The `count` keys with the largest weights: descending, ties to the lower index, −1 where fewer are allowed."""
+
+    count: int
+    differentiable: ClassVar[bool] = False
+
+    def allocate(self, scores: Scores) -> Tensor:
+        return scores.query.new_zeros(*scores.shape[:3], self.count, dtype=torch.int64)
+
+    def from_block(self, block: Block, *operands: Tensor) -> Tensor:
+        return block.shared(f"top {self.count}", lambda: top_index(block, self.count))
+
+    def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
+        return reference.top_index(dense, self.count)
+
+
+@dataclass(frozen=True, eq=False)
+class TopWeight(Functional):
+    """The weights of the keys that `TopIndex` names, 0 where it names none."""
+
+    count: int
+
+    def allocate(self, scores: Scores) -> Tensor:
+        return scores.query.new_zeros(*scores.shape[:3], self.count)
+
+    def from_block(self, block: Block, *operands: Tensor) -> Tensor:
+        index: Tensor = block.shared(f"top {self.count}", lambda: top_index(block, self.count))
+        return _at(block.weights, index)
+
+    def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
+        return _at(dense.weights, reference.top_index(dense, self.count))
+
+
+def _at(weights: Tensor, index: Tensor) -> Tensor:
+    return weights.gather(-1, index.clamp(min=0)).masked_fill(index < 0, 0.0)
+
+
+@torch.no_grad()
+def top_index(block: Block, count: int) -> Int[Tensor, "b h r count"]:
+    """Rank the keys of a block. torch.topk leaves the order of ties open, so queries that have some are sorted."""
+    ranked = block.weights if block.allowed is None else block.weights.masked_fill(~block.allowed, -1.0)
+    keys = ranked.shape[-1]
+    weight, index = ranked.topk(min(count + 1, keys), -1)
+    tied = ((weight[..., 1:] == weight[..., :-1]) & (weight[..., 1:] >= 0)).any(-1)
+    if bool(tied.any()):
+        weight[tied], index[tied] = (
+            part[:, : weight.shape[-1]] for part in ranked[tied].sort(-1, descending=True, stable=True)
+        )
+    index = index.masked_fill(weight < 0, -1)[..., :count]
+    return torch.nn.functional.pad(index, (0, count - index.shape[-1]), value=-1)

@@ -1,0 +1,159 @@
+"""The load generator: prebuilt request bytes on raw keep-alive sockets, one blocking thread a connection.
+
+It runs in a process of its own. A thread spends its time in a few system calls a request, outside the
+interpreter lock, so that the generator takes little from the servers that share its cores.
+"""
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, partial
+
+import numpy as np
+
+CONNECTIONS = 8
+ANSWER_TIMEOUT_S = 120
+RETURNS = ["output", "weights", "entropy"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of request: self-contained tensors of one shape, other numbers on every connection."""
+
+    shape: tuple[int, int, int, int]
+    bar: float
+
+    @property
+    def name(self) -> str:
+        """The shape as the tables print it."""
+        return "JSON " + "×".join(map(str, self.shape))
+
+    def tensors(self, connection: int) -> dict[str, np.ndarray]:
+        """Draw query, key and value of a connection, the same in every process."""
+        draw = np.random.default_rng([connection, *self.shape])
+        return {
+            name: draw.standard_normal(self.shape, dtype=np.float32) for name in ("query", "key", "value")
+        }
+
+    def truth(self, connection: int) -> dict[str, np.ndarray]:
+        """Compute the right answer for a connection, in float64."""
+        query, key, value = (tensor.astype(np.float64) for tensor in self.tensors(connection).values())
+        scores = query @ key.swapaxes(-2, -1) / np.sqrt(query.shape[-1])
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        return {
+            "output": weights @ value,
+            "weights": weights,
+            "entropy": -(weights * np.log(weights)).sum(axis=-1),
+        }
+
+
+@dataclass
+class Tally:
+    """What one run of the load saw, counted over its measured window only."""
+
+    seconds: float
+    latencies_s: list[float] = field(default_factory=list)
+    refused: dict[int, int] = field(default_factory=dict)
+    first: dict[int, bytes] = field(default_factory=dict)
+    cpu_share: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Requests answered with 200 per second."""
+        return len(self.latencies_s) / self.seconds
+
+    def latency_ms(self, percentile: float) -> float:
+        """Take a percentile of the latency, from the first byte sent to the last byte received."""
+        return 1e3 * float(np.percentile(self.latencies_s, percentile)) if self.latencies_s else float("nan")
+
+
+@cache
+def request_bytes(work: Work, connection: int) -> bytes:
+    """Build a whole HTTP request, with numbers written as `json.dumps` writes them."""
+    fields: dict[str, object] = {name: tensor.tolist() for name, tensor in work.tensors(connection).items()}
+    body = json.dumps(fields | {"return": RETURNS}, separators=(",", ":")).encode()
+    head = [
+        "POST /attention HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+def receive(connection: socket.socket, buffer: bytearray) -> tuple[int, memoryview, bytearray]:
+    """Read one answer: its status, its body, and the buffer it lies in, grown where it was too small."""
+    filled, end = 0, -1
+    while end < 0:
+        count = connection.recv_into(memoryview(buffer)[filled:])
+        if count == 0:
+            raise ConnectionError("the server closed the connection")
+        filled += count
+        end = buffer.find(b"\r\n\r\n", 0, filled)
+    lines = bytes(buffer[:end]).decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    begin, stop = end + 4, end + 4 + int(headers["content-length"])
+    if stop > len(buffer):
+        buffer = buffer[:filled] + bytearray(stop - filled)
+    view = memoryview(buffer)
+    while filled < stop:
+        count = connection.recv_into(view[filled:stop], 0, socket.MSG_WAITALL)
+        if count == 0:
+            raise ConnectionError("the server closed the connection")
+        filled += count
+    return int(lines[0].split(" ", 2)[1]), view[begin:stop], buffer
+
+
+def converse(port: int, request: bytes, keep_going: Callable[[], bool], note: Callable[..., None]) -> None:
+    """Send one request after another on one connection, and note each answer."""
+    buffer = bytearray(1 << 20)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        # Not settimeout(): that makes the socket non-blocking, and a call for every few hundred KB.
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", ANSWER_TIMEOUT_S, 0))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while keep_going():
+            sent_at = time.perf_counter()
+            connection.sendall(request)
+            status, body, buffer = receive(connection, buffer)
+            note(status, body, sent_at, time.perf_counter())
+
+
+def run(port: int, work: Work, warm_up_s: float, seconds: float) -> Tally:
+    """Keep every connection busy for the warm-up and the window; the last answers count no more."""
+    requests = [request_bytes(work, index) for index in range(CONNECTIONS)]
+    tally = Tally(seconds)
+    lock = threading.Lock()
+    opens = time.perf_counter() + warm_up_s
+    closes = opens + seconds
+
+    def note(index: int, status: int, body: memoryview, sent_at: float, received_at: float) -> None:
+        with lock:
+            if status != 200:
+                tally.refused[status] = tally.refused.get(status, 0) + 1
+                return
+            if index not in tally.first:
+                tally.first[index] = bytes(body)
+            if opens <= received_at < closes:
+                tally.latencies_s.append(received_at - sent_at)
+
+    def connection(index: int) -> None:
+        try:
+            converse(port, requests[index], lambda: time.perf_counter() < closes, partial(note, index))
+        except OSError:
+            with lock:
+                tally.refused[0] = tally.refused.get(0, 0) + 1
+
+    threads = [threading.Thread(target=connection, args=(index,)) for index in range(CONNECTIONS)]
+    cpu_s, began = time.process_time(), time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tally.cpu_share = (time.process_time() - cpu_s) / (time.perf_counter() - began)
+    return tally

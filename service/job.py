@@ -1,0 +1,47 @@
+"""A job: one validated request, decoded, with its cost and its deadline."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+Kind = Literal["attention", "loss"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the link carries to the worker and the batcher orders.
+
+    `arrays` are C-contiguous; those of a loss are named `losses.<i>.<parameter>`. `group` names all that jobs must
+    share to be computed in one call but for n and m. `deadline_s` and `arrival_s` are readings of the monotonic clock,
+    which the processes of one machine share. `alone` keeps a job out of batches, since a worker died over it.
+    """
+
+    id: bytes
+    kind: Kind
+    arrays: dict[str, np.ndarray] = field(repr=False)
+    options: dict[str, Any]
+    group: str
+    batch: int
+    heads: int
+    n: int
+    m: int
+    cost: int
+    deadline_s: float
+    arrival_s: float
+    alone: bool = False
+
+    def on_its_own(self) -> "Job":
+        """The same job, to be computed in a batch of one."""
+        return replace(self, alone=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a job ends in: a result, or an error as `ServiceError.to_wire` makes it; exactly one of them."""
+
+    job_id: bytes
+    result: dict[str, Any] | None = field(default=None, repr=False)
+    error: dict[str, Any] | None = None
+    queue_s: float = 0.0
+    compute_s: float = 0.0

@@ -1,0 +1,65 @@
+"""What a job costs and how large its answer gets, told before anything is computed."""
+
+from collections.abc import Sequence
+
+from attnloss.shapes import Shapes
+from service.errors import TooLarge
+from service.schemas import TensorRequest
+from service.settings import Settings
+
+_GRADIENT_PASSES = 3
+_JSON_BYTES_PER_NUMBER = {"float32": 12, "float64": 20}
+_ADVICE = "ask for fewer returns, top_k instead of weights, a window of them (queries, keys), or encoding base64"
+
+
+def check_limits(shapes: Shapes, returns: Sequence[str], request: TensorRequest, settings: Settings) -> int:
+    """The job's cost: score elements × passes.
+
+    Raises:
+        TooLarge: cost or answer over its limit; says the limit, the size and what to ask for instead.
+
+    """
+    cost = shapes.cost * (_GRADIENT_PASSES if "grad" in returns else 1)
+    if cost > settings.max_job_cost:
+        raise TooLarge(
+            f"The job costs {cost} score elements (batch × heads × n × m × passes), the limit is "
+            f"{settings.max_job_cost}; send fewer queries at once, or no grad (3 passes)."
+        )
+    numbers = sum(_numbers(name, shapes, request) for name in returns)
+    answer_bytes = round(numbers * _bytes_per_number(request))
+    if answer_bytes > settings.max_answer_bytes:
+        raise TooLarge(
+            f"The answer would take about {answer_bytes} bytes, the limit is {settings.max_answer_bytes}; {_ADVICE}."
+        )
+    return cost
+
+
+def check_answer(size_bytes: int, settings: Settings) -> None:
+    """Refuse an encoded answer over the limit, which the estimate let through."""
+    if size_bytes > settings.max_answer_bytes:
+        raise TooLarge(f"The answer takes {size_bytes} bytes, the limit is {settings.max_answer_bytes}; {_ADVICE}.")
+
+
+def _bytes_per_number(request: TensorRequest) -> float:
+    carrier = "float64" if request.dtype == "float64" else "float32"
+    if request.encoding == "base64":
+        return {"float32": 4, "float64": 8}[carrier] * 4 / 3
+    return _JSON_BYTES_PER_NUMBER[carrier]
+
+
+def _numbers(name: str, shapes: Shapes, request: TensorRequest) -> int:
+    """Numbers in one part of the answer."""
+    rows, columns = shapes.batch * shapes.heads * shapes.n, shapes.batch * shapes.heads * shapes.m
+    if name == "weights":
+        queries, keys = request.queries or [0, shapes.n], request.keys or [0, shapes.m]
+        return shapes.batch * shapes.heads * (queries[1] - queries[0]) * (keys[1] - keys[0])
+    if name == "grad":
+        return request.query.size + request.key.size + (0 if request.value is None else request.value.size)
+    if name == "per_query":
+        return rows * len(getattr(request, "losses", None) or [None])
+    return {
+        "output": rows * (shapes.value_d or 0),
+        "received": columns,
+        "top": 2 * rows * (request.top_k or 0),
+        "loss": 1 if getattr(request, "reduction", None) != "none" else rows,
+    }.get(name, rows)

@@ -1,0 +1,87 @@
+"""What crosses the link: lists of frames, JSON in front and raw arrays behind. No pickle."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import orjson
+import zmq
+
+from service.job import Job, Outcome
+
+HELLO = b"hello"
+"""API → worker: are you there? Answered by STATE."""
+JOB = b"job"
+CANCEL = b"cancel"
+STATE = b"state"
+OUTCOME = b"outcome"
+
+Frames = list[Any]
+
+_NO_COPY_FROM_BYTES = 1 << 17
+_JOB_HEADER = [field.name for field in fields(Job) if field.name not in ("id", "arrays")]
+
+
+def job_frames(job: Job) -> Frames:
+    """A job as frames; the arrays are views, which must not change until the outcome came."""
+    header = {name: getattr(job, name) for name in _JOB_HEADER}
+    header["arrays"] = [[name, array.dtype.str, array.shape] for name, array in job.arrays.items()]
+    return [JOB, job.id, orjson.dumps(header), *job.arrays.values()]
+
+
+def job_from(frames: Sequence[zmq.Frame]) -> Job:
+    """The job that `job_frames` wrote; its arrays lie in the frames."""
+    _, job_id, head, *buffers = frames
+    header = orjson.loads(head.buffer)
+    described = header.pop("arrays")
+    arrays = {name: _array(buffer, *kind) for (name, *kind), buffer in zip(described, buffers, strict=True)}
+    return Job(id=job_id.bytes, arrays=arrays, **header)
+
+
+def outcome_frames(outcome: Outcome) -> Frames:
+    """An outcome as frames."""
+    arrays: list[tuple[list[str], np.ndarray]] = []
+    header = {
+        "result": None if outcome.result is None else _without_arrays(outcome.result, [], arrays),
+        "error": outcome.error,
+        "queue_s": outcome.queue_s,
+        "compute_s": outcome.compute_s,
+        "arrays": [[path, array.dtype.str, array.shape] for path, array in arrays],
+    }
+    head = orjson.dumps(header, option=orjson.OPT_SERIALIZE_NUMPY)
+    return [OUTCOME, outcome.job_id, head, *(array for _, array in arrays)]
+
+
+def outcome_from(frames: Sequence[zmq.Frame]) -> Outcome:
+    """The outcome that `outcome_frames` wrote."""
+    _, job_id, head, *buffers = frames
+    header = orjson.loads(head.buffer)
+    for (path, *kind), buffer in zip(header.pop("arrays"), buffers, strict=True):
+        branch = header["result"]
+        for part in path[:-1]:
+            branch = branch[part]
+        branch[path[-1]] = _array(buffer, *kind)
+    return Outcome(job_id=job_id.bytes, **header)
+
+
+def send(socket: zmq.Socket[bytes], frames: Frames) -> None:
+    """Send without waiting; large arrays are not copied. Raises zmq.Again if nobody is connected."""
+    large = any(isinstance(frame, np.ndarray) and frame.nbytes >= _NO_COPY_FROM_BYTES for frame in frames)
+    socket.send_multipart(frames, flags=zmq.DONTWAIT, copy=not large)
+
+
+def _array(buffer: zmq.Frame, dtype: str, shape: Sequence[int]) -> np.ndarray:
+    array = np.frombuffer(buffer.buffer, dtype).reshape(shape)
+    return array if array.flags.aligned else array.copy()
+
+
+def _without_arrays(tree: dict[str, Any], path: list[str], arrays: list[tuple[list[str], np.ndarray]]) -> dict[str, Any]:
+    """The tree with its arrays taken out, in order, into `arrays`."""
+    rest: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, np.ndarray):
+            arrays.append(([*path, key], value))
+        else:
+            rest[key] = _without_arrays(value, [*path, key], arrays) if isinstance(value, dict) else value
+    return rest

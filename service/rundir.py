@@ -1,0 +1,102 @@
+"""The directory of a running service: the link's socket, what the worker announces, the metrics of all processes."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+_PREFIX = "attnloss-"
+_LONGEST_SOCKET_PATH = 100
+_SWEEP_AGE_S = 30.0
+
+
+class RunDirectory:
+    """A 0700 directory that the processes of one service share. It holds no data that outlives them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._locks: dict[str, IO[str]] = {}
+
+    @classmethod
+    def open(cls, parent: Path | None, name: str) -> "RunDirectory":
+        """Create or join the directory `attnloss-<user>-<name>`, after sweeping those whose service is gone.
+
+        Raises:
+            OSError: the path belongs to another user, or is too long for a socket.
+
+        """
+        base = parent or Path(tempfile.gettempdir())
+        sweep(base)
+        path = base / f"{_PREFIX}{os.getuid()}-{name}"
+        if len(str(path / "link")) > _LONGEST_SOCKET_PATH:
+            raise OSError(f"{path} is too long for a socket; set ATTNLOSS_RUN_DIRECTORY to a shorter path")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) != 0o700:
+            raise OSError(f"{path} exists and is not a directory of mode 0700 owned by user {os.getuid()}")
+        (path / "metrics").mkdir(exist_ok=True)
+        directory = cls(path)
+        directory.lock("members", shared=True)
+        return directory
+
+    @property
+    def address(self) -> str:
+        """Where the worker listens."""
+        return f"ipc://{self.path}/link"
+
+    @property
+    def metrics(self) -> Path:
+        """Where prometheus-client keeps the numbers of every process."""
+        return self.path / "metrics"
+
+    @property
+    def announced(self) -> Path:
+        """Ids of the jobs that the worker is computing."""
+        return self.path / "announced"
+
+    @property
+    def worker_pid(self) -> Path:
+        """Process id of the last worker that was ready."""
+        return self.path / "worker.pid"
+
+    @property
+    def gave_up(self) -> Path:
+        """Exists while nobody expects a worker to come up; says why."""
+        return self.path / "gave-up"
+
+    def lock(self, name: str, *, shared: bool = False) -> bool:
+        """Take a lock that the kernel gives back when this process ends; false if another holds it."""
+        file = self._locks.get(name) or (self.path / f"{name}.lock").open("a")
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError:
+            if name not in self._locks:
+                file.close()
+            return False
+        self._locks[name] = file
+        return True
+
+    def close(self) -> None:
+        """Give the locks back, and remove the directory if nobody else is a member."""
+        if self.lock("members"):
+            shutil.rmtree(self.path, ignore_errors=True)
+        for file in self._locks.values():
+            file.close()
+        self._locks.clear()
+
+
+def sweep(base: Path) -> None:
+    """Remove directories of this user whose service was killed."""
+    for path in base.glob(f"{_PREFIX}{os.getuid()}-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime < _SWEEP_AGE_S:
+                continue
+            with (path / "members.lock").open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,61 @@
+"""Every setting of the service, read from `ATTNLOSS_*` in the environment."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1 << 20
+
+
+class Settings(BaseSettings):
+    """Settings of one service; the environment variable is the field in capitals after `ATTNLOSS_`."""
+
+    model_config = SettingsConfigDict(env_prefix="ATTNLOSS_", frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    processes: int = Field(
+        default_factory=lambda: max(1, min(4, available_cores())),
+        ge=1,
+        le=64,
+        description="API processes that decode and encode; the default follows the cores.",
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    cpu_threads: int | None = Field(
+        None, ge=1, description="Threads of every CPU batch; unset: 1 for small batches, all cores for large ones."
+    )
+
+    max_body_bytes: int = Field(64 * MIB, ge=1, description="Largest request body, also after decompression.")
+    max_answer_bytes: int = Field(64 * MIB, ge=1, description="Largest answer, estimated before it is computed.")
+    max_pending_bytes: int = Field(
+        4096 * MIB, ge=1, description="Memory that all admitted requests together may need, as estimated."
+    )
+    max_header_bytes: int = Field(64 * 1024, ge=1024, description="Largest set of request headers.")
+    max_json_depth: int = Field(64, ge=8, le=1000, description="Deepest nesting of a JSON body.")
+    max_job_cost: int = Field(1 << 30, ge=1, description="Largest job: batch × heads × n × m × passes.")
+    max_losses: int = Field(32, ge=1, description="Losses of one request.")
+
+    max_queue_jobs: int = Field(256, ge=1, description="Requests admitted at once; more get 429.")
+    max_batch_cost: int = Field(1 << 24, ge=1, description="Score elements of one batch; a larger job runs alone.")
+    max_batch_jobs: int = Field(64, ge=1, le=4096, description="Jobs of one batch.")
+
+    deadline_s: float = Field(60.0, gt=0, description="Seconds after which a request is given up.")
+    body_timeout_s: float = Field(30.0, gt=0, description="Seconds in which a request body must arrive.")
+    drain_s: float = Field(30.0, ge=0, description="Seconds in which admitted requests may finish at shutdown.")
+
+    gzip_answers: Literal["asked", "accepted", "never"] = Field(
+        "asked",
+        description="asked: gzip if it is the only coding the client accepts; accepted: whenever it accepts it.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    run_directory: Path | None = Field(None, description="Parent of the socket directory; default: the temp dir.")
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,206 @@
+"""From the fields of a body to a job: what is asked, whether it can be, and what it costs."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import orjson
+from pydantic import ValidationError
+
+from attnloss.errors import FieldError
+from attnloss.shapes import Shapes, resolve_shapes, resolve_target_kind
+from service.arrays import as_floats, as_lengths, as_mask, check_map, check_window, in_rank_4
+from service.errors import FieldProblem, Invalid
+from service.job import Job, Kind
+from service.limits import check_limits
+from service.schemas import LOSS_MODELS, AttentionRequest, LossEntry, LossRequest, TensorRequest
+from service.settings import Settings
+
+RequestModel = TypeVar("RequestModel", bound=TensorRequest)
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """One loss of a job: what the worker reads as options, and the arrays that travel beside."""
+
+    label: str
+    options: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def attention_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
+    """The job of a POST /attention body. Raises Invalid or TooLarge."""
+    request = _validated(AttentionRequest, fields)
+    return _job("attention", request, list(dict.fromkeys(request.returns)), [], settings, job_id)
+
+
+def loss_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
+    """The job of a POST /loss body. Raises Invalid or TooLarge."""
+    request = _validated(LossRequest, fields)
+    entries = request.losses or [_default_loss(request)]
+    if len(entries) > settings.max_losses:
+        raise Invalid.field("losses", f"expected at most {settings.max_losses}, came {len(entries)}")
+    losses = [_loss(entry, f"losses[{i}]", request) for i, entry in enumerate(entries)]
+    labels = [loss.label for loss in losses]
+    for i, label in enumerate(labels):
+        if label in labels[:i]:
+            raise Invalid.field(f"losses[{i}].label", f"{label!r} is taken by losses[{labels.index(label)}]")
+    return _job("loss", request, list(dict.fromkeys(request.returns)), losses, settings, job_id)
+
+
+def _validated(model: type[RequestModel], fields: dict[str, Any]) -> RequestModel:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        problems = [FieldProblem(_path(item["loc"]), _message(item)) for item in error.errors(include_url=False)]
+        first = problems[0]
+        raise Invalid(f"{first.field}: {first.message}", errors=problems) from None
+
+
+def _path(loc: Sequence[int | str]) -> str:
+    """`("losses", 0, "cross_entropy", "eps")` → `losses[0].eps`; the tag of a union is no part of the body."""
+    path = ""
+    for i, part in enumerate(loc):
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not (part in LOSS_MODELS and i == 2):
+            path += f".{part}" if path else part
+    return path
+
+
+def _message(item: Any) -> str:
+    messages = {"extra_forbidden": "unknown field", "missing": "this field is needed"}
+    return messages.get(item["type"]) or str(item["msg"])
+
+
+def _default_loss(request: LossRequest) -> LossEntry:
+    name = "entropy" if request.probability is None else "cross_entropy"
+    return LOSS_MODELS[name].model_validate({"name": name})
+
+
+def _shapes(request: TensorRequest) -> Shapes:
+    try:
+        return resolve_shapes(
+            request.query.shape, request.key.shape, None if request.value is None else request.value.shape
+        )
+    except FieldError as error:
+        raise Invalid.field(error.field, str(error)) from None
+
+
+def _loss(entry: LossEntry, path: str, request: LossRequest) -> _Loss:
+    shapes = _shapes(request)
+    name: str = entry.name  # type: ignore[attr-defined]
+    parameters = {key: item for key in type(entry).model_fields if (item := getattr(entry, key)) is not None}
+    arrays = {key: parameters.pop(key) for key in list(parameters) if isinstance(parameters[key], np.ndarray)}
+    for key in ("name", "label", "weight"):
+        parameters.pop(key, None)
+    places = {key: f"{path}.{key}" for key in arrays}
+    if name == "cross_entropy":
+        if not arrays and request.probability is not None:
+            arrays, places = {"probability": request.probability}, {"probability": "probability"}
+        if len(arrays) != 1:
+            raise Invalid.field(path, f"expected one of target and probability, came {' and '.join(arrays) or 'none'}")
+    if "target" in arrays:
+        parameters["kind"] = _target_kind(arrays["target"], parameters.get("kind"), places["target"], shapes)
+    rank_4 = {
+        key: _map_or_index(array, parameters.get("kind") if key == "target" else "dense", places[key], request, shapes)
+        for key, array in arrays.items()
+    }
+    options = {"name": name, "label": entry.label or name, "weight": entry.weight, "places": places}
+    return _Loss(entry.label or name, options | {"parameters": parameters}, rank_4)
+
+
+def _target_kind(target: np.ndarray, kind: Any, place: str, shapes: Shapes) -> str:
+    try:
+        return resolve_target_kind(target.shape, target.dtype.kind == "i", kind, shapes)
+    except FieldError as error:
+        raise Invalid.field(place, str(error)) from None
+
+
+def _map_or_index(
+    array: np.ndarray, kind: str | None, place: str, request: TensorRequest, shapes: Shapes
+) -> np.ndarray:
+    if kind == "index":
+        return in_rank_4(array.astype(np.int64), 1, shapes)
+    check_map(place, array, shapes)
+    return in_rank_4(as_floats(array, request.dtype, place), 2, shapes)
+
+
+def _job(
+    kind: Kind, request: TensorRequest, returns: list[str], losses: list[_Loss], settings: Settings, job_id: bytes
+) -> Job:
+    shapes = _shapes(request)
+    _check_returns(request, returns, shapes)
+    arrays = _arrays(request, shapes)
+    for i, loss in enumerate(losses):
+        arrays |= {f"losses.{i}.{key}": array for key, array in loss.arrays.items()}
+    options = {
+        "rank": shapes.rank,
+        "dtype": request.dtype,
+        "causal": request.causal,
+        "scale": request.scale,
+        "returns": returns,
+        "top_k": request.top_k,
+        "queries": request.queries,
+        "keys": request.keys,
+        "losses": [loss.options for loss in losses],
+        "reduction": getattr(request, "reduction", None),
+    }
+    now = time.monotonic()
+    return Job(
+        id=job_id,
+        kind=kind,
+        arrays=arrays,
+        options=options,
+        group=_group(kind, options, arrays),
+        batch=shapes.batch,
+        heads=shapes.heads,
+        n=shapes.n,
+        m=shapes.m,
+        cost=check_limits(shapes, returns, request, settings),
+        deadline_s=now + settings.deadline_s,
+        arrival_s=now,
+    )
+
+
+def _arrays(request: TensorRequest, shapes: Shapes) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for name in ("query", "key", "value"):
+        array = getattr(request, name)
+        if array is not None:
+            arrays[name] = in_rank_4(as_floats(array, request.dtype, name), 2, shapes)
+    if request.mask is not None:
+        arrays["mask"] = as_mask(request.mask, shapes)
+    for name, limit in (("query_lengths", shapes.n), ("key_lengths", shapes.m)):
+        lengths = as_lengths(getattr(request, name), shapes, limit, name)
+        if lengths is not None:
+            arrays[name] = lengths
+    return arrays
+
+
+def _check_returns(request: TensorRequest, returns: list[str], shapes: Shapes) -> None:
+    if "output" in returns and request.value is None:
+        raise Invalid.field("value", "needed, since `return` asks for output")
+    if "top" in returns and request.top_k is None:
+        raise Invalid.field("top_k", "needed, since `return` asks for top")
+    if request.top_k is not None and request.top_k > shapes.m:
+        raise Invalid.field("top_k", f"expected at most the {shapes.m} keys, came {request.top_k}")
+    check_window(request.queries, shapes.n, "queries")
+    check_window(request.keys, shapes.m, "keys")
+
+
+def _group(kind: Kind, options: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """What jobs must share to be computed in one call, but for batch, n and m."""
+    shared: dict[str, Any] = {key: options[key] for key in ("dtype", "causal", "scale", "top_k", "queries", "keys")}
+    shared["returns"] = sorted(options["returns"])
+    shared["losses"] = [[loss["name"], loss["parameters"]] for loss in options["losses"]]
+    shared["kind"] = kind
+    shared["dims"] = [
+        [name, *array.shape[1::2]]
+        for name, array in sorted(arrays.items())
+        if name in ("query", "key", "value")
+    ]
+    shared["others"] = sorted(name for name in arrays if name == "mask" or name.startswith("losses."))
+    return orjson.dumps(shared).decode()

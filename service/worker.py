@@ -1,0 +1,175 @@
+"""Computes batches: one call for all jobs of a batch, one outcome for each, whatever happens."""
+
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+import structlog
+import torch
+from torch import Tensor
+
+from attnloss import losses
+from attnloss.device import resolve_device
+from attnloss.errors import FieldError
+from attnloss.functional import Functional
+from attnloss.reduce import reduce
+from attnloss.scores import Scores, make_scores
+from attnloss.statistics import functionals
+from attnloss.streaming import Evaluation, evaluate
+from service.batcher import Batch
+from service.collate import Collated, collate
+from service.errors import ComputeFailed, Invalid, ServiceError, TooLarge
+from service.job import Job, Outcome
+from service.nested import path_of
+from service.settings import available_cores
+
+log = structlog.get_logger()
+
+_NOT_STATISTICS = ("loss", "per_query", "grad")
+
+
+class Worker:
+    """Owns one device. `run` never raises for a job's sake and answers every job of the batch exactly once."""
+
+    def __init__(self, device: str, cpu_threads: int | None = None) -> None:
+        self.device = resolve_device(device)
+        self._fixed_threads = cpu_threads
+        self._cores = available_cores()
+        # arrays from the link are read-only views of its frames; nothing here writes to an input
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+
+    def run(self, batch: Batch, *, all_cores: bool = False) -> list[Outcome]:
+        """The outcomes, in the order of the jobs. A batch that fails is computed again job by job."""
+        if self.device.type == "cpu":
+            torch.set_num_threads(self._fixed_threads or (self._cores if all_cores else 1))
+        start_s = time.monotonic()
+        queue_s = [start_s - job.arrival_s for job in batch.jobs]
+        try:
+            results = _results(batch, self.device)
+        except Exception as error:
+            if len(batch) > 1:
+                log.warning("batch split", jobs=len(batch), cause=repr(error))
+                return [self._run_alone(job) for job in batch.jobs]
+            failure = _failure(batch.jobs[0], error)
+            return [Outcome(batch.jobs[0].id, error=failure.to_wire(), queue_s=queue_s[0])]
+        compute_s = time.monotonic() - start_s
+        return [
+            Outcome(job.id, result, error, waited_s, compute_s)
+            for job, waited_s, (result, error) in zip(batch.jobs, queue_s, map(_checked, results), strict=True)
+        ]
+
+    def _run_alone(self, job: Job) -> Outcome:
+        return self.run(Batch((job,), job.cost, padded=False))[0]
+
+
+def _failure(job: Job, error: Exception) -> ServiceError:
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, FieldError):
+        return Invalid.field(path_of(error.field, *_in_rank(error.index, job)), str(error))
+    if isinstance(error, torch.OutOfMemoryError):
+        return TooLarge(f"The device has no memory for a job of cost {job.cost}; send fewer queries or keys at once.")
+    log.error("computation failed", group=job.group, cost=job.cost, exc_info=error)
+    return ComputeFailed("The computation failed; the cause is in the server's log.")
+
+
+def _in_rank(index: tuple[int, ...], job: Job) -> tuple[int, ...]:
+    """A place in rank 4 in the job's own rank."""
+    if len(index) < 3:
+        return index
+    return index[{2: 2, 3: 0, 4: 0}[job.options["rank"]] :] if job.options["rank"] != 3 else (index[0], *index[2:])
+
+
+def _results(batch: Batch, device: torch.device) -> list[dict[str, Any]]:
+    """What each job asked for; one pass over the scores for all of it."""
+    head = batch.jobs[0]
+    collated = collate(batch, device)
+    grad = "grad" in head.options["returns"]
+    if grad:
+        for name in ("query", "key", "value"):
+            if name in collated.tensors:
+                collated.tensors[name].requires_grad_()
+    with torch.set_grad_enabled(grad):
+        scores = _scores(collated, head)
+        evaluation = _evaluate(scores, collated, head)
+        results = [_result(job, part, evaluation, scores) for job, part in zip(batch.jobs, collated.slices, strict=True)]
+        if grad:
+            sum(result.pop("total") for result in results).backward()
+    for job, part, result in zip(batch.jobs, collated.slices, results, strict=True):
+        result.pop("total", None)
+        if grad:
+            result["grad"] = _gradients(job, part, collated)
+        result |= {"backend": evaluation.backend, "device": str(device)}
+    return [_on_the_host(result) for result in results]
+
+
+def _scores(collated: Collated, head: Job) -> Scores:
+    tensors = collated.tensors
+    return make_scores(
+        tensors["query"],
+        tensors["key"],
+        causal=head.options["causal"],
+        scale=head.options["scale"],
+        mask=tensors.get("mask"),
+        query_lengths=tensors.get("query_lengths"),
+        key_lengths=tensors.get("key_lengths"),
+    )
+
+
+def _evaluate(scores: Scores, collated: Collated, head: Job) -> Evaluation:
+    options = head.options
+    wanted: dict[str, Functional] = functionals(
+        scores,
+        [name for name in options["returns"] if name not in _NOT_STATISTICS],
+        value=collated.tensors.get("value"),
+        top_k=options["top_k"],
+        queries=options["queries"],
+        keys=options["keys"],
+    )
+    of_losses: dict[str, Functional] = {}
+    for i, loss in enumerate(options["losses"]):
+        arrays = {name: collated.tensors[f"losses.{i}.{name}"] for name in loss["places"]}
+        try:
+            of_losses[f"losses.{i}"] = losses.build(loss["name"], scores, {**loss["parameters"], **arrays})
+        except FieldError as error:
+            raise _placed(error, loss) from None
+    try:
+        return evaluate(scores, wanted | of_losses)
+    except FieldError:
+        for i, loss in enumerate(options["losses"]):
+            try:
+                evaluate(scores, {"": of_losses[f"losses.{i}"]})
+            except FieldError as error:
+                raise _placed(error, loss) from None
+        raise
+
+
+def _placed(error: FieldError, loss: dict[str, Any]) -> FieldError:
+    """The error at the field's place in the request, as in `losses[1].target`."""
+    return FieldError(loss["places"].get(error.field, error.field), error.index, str(error))
+
+
+def _result(job: Job, part: slice, evaluation: Evaluation, scores: Scores) -> dict[str, Any]:
+    """One job's share of the evaluation, in the job's own shape and rank; `total` is what its gradient is of."""
+    result: dict[str, Any] = {}
+    for name, tensor in evaluation.values.items():
+        if not name.startswith("losses."):
+            result[name] = _own(tensor[part], name, job)
+    if job.kind == "attention":
+        return result
+    valid = scores.valid.expand(scores.shape[:3])[part, :, : job.n]
+    totals, reduced, per_query = [], {}, {}
+    for i, loss in enumerate(job.options["losses"]):
+        values = evaluation.values[f"losses.{i}"][part, :, : job.n]
+        value = reduce(values, valid, job.options["reduction"])
+        totals.append(loss["weight"] * value.sum())
+        reduced[loss["label"]] = _restored(value, job) if value.ndim else value
+        per_query[loss["label"]] = _restored(values, job)
+    total = torch.stack(totals).sum()
+    result["total"] = total
+    if "loss" in job.options["returns"]:
+        result |= {"loss": total, "losses": reduced}
+    if "per_query" in job.options["returns"]:
+        result["per_query"] = per_query
+    return result
