@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attnloss import checks, ranks
+from attnloss.errors import FieldError
 from attnloss.functional import Functional
 from attnloss.registry import STATISTICS
 from attnloss.scores import Scores, make_scores
@@ -25,7 +26,10 @@ from attnloss.streaming import evaluate
 
 @dataclass(frozen=True, eq=False)
 class Top:
-    """The top_k keys of each query: descending by weight, ties to the lower index; index −1, weight 0 past the last."""
+    """The top_k keys of each query, descending by weight, ties to the lower index.
+
+    Where fewer keys are allowed, the index is −1 and the weight 0.
+    """
 
     index: Int[Tensor, "*batch n top_k"]
     weight: Float[Tensor, "*batch n top_k"]
@@ -64,23 +68,30 @@ def attention(
     keys: tuple[int, int] | None = None,
     backend: str = "auto",
 ) -> AttentionResult:
-    """Compute softmax(scale·QKᵀ)V and statistics of the weights (Vaswani et al. 2017, Attention Is All You Need).
+    """Compute softmax(scale·QKᵀ)V (Vaswani et al. 2017, Attention Is All You Need) and statistics of it.
 
-    Inputs have rank 2 [n, d], 3 [batch, n, d] or 4 [batch, heads, n, d], and so have the results; key heads may
-    divide query heads. `returns` names what to compute, of output, weights, lse, entropy (nats), max (the largest
-    weight), received (Σ_i p_ij per key and query head) and top (needs `top_k`). Only weights take n·m memory, and
-    `queries` and `keys`, each (start, stop), cut a window out of them.
+    Inputs have rank 2 [n, d], 3 [batch, n, d] or 4 [batch, heads, n, d], and so have the results; key heads
+    may divide query heads. `returns` names what to compute, of output, weights, lse, entropy (nats), max
+    (the largest weight), received (Σ_i p_ij per key and query head) and top (needs `top_k`). Only weights
+    take n·m memory, and `queries` and `keys`, each (start, stop), cut a window out of them.
 
-    `mask` is true where a query may attend. `causal` is aligned to the end: the last valid query sees up to the last
-    valid key. Lengths are one per batch entry. All combine by AND. A query that may attend to nothing has output,
-    weights, entropy and max 0 and lse −∞. `scale` is 1/√d by default. `backend` is auto, flash, chunked or reference.
+    `mask` is true where a query may attend. `causal` is aligned to the end: the last valid query sees up to
+    the last valid key. Lengths are one per batch entry. All combine by AND. A query that may attend to
+    nothing has output, weights, entropy and max 0 and lse −∞. `scale` is 1/√d by default. `backend` is
+    auto, flash, chunked or reference.
 
     Scores beyond the range of float32 are not an error; they leave inf or NaN in the results.
 
     Raises FieldError (a ValueError) naming the argument, what was expected and what came.
     """
     scores = make_scores(
-        query, key, causal=causal, mask=mask, key_lengths=key_lengths, query_lengths=query_lengths, scale=scale
+        query,
+        key,
+        causal=causal,
+        mask=mask,
+        key_lengths=key_lengths,
+        query_lengths=query_lengths,
+        scale=scale,
     )
     if value is not None:
         checks.like_key("value", value, key)
@@ -94,7 +105,7 @@ def attention(
 
 
 def _with_top(values: Mapping[str, Tensor]) -> dict[str, Tensor | Top]:
-    results: dict[str, Tensor | Top] = {name: value for name, value in values.items() if not name.startswith("top_")}
+    results: dict[str, Tensor | Top] = {name: value for name, value in values.items() if name[:4] != "top_"}
     if "top_index" in values:
         results["top"] = Top(values["top_index"], values["top_weight"])
     return results
@@ -117,17 +128,24 @@ def functionals(
     wanted: dict[str, Functional] = {}
     for name in returns:
         if name not in STATISTICS:
-            raise checks.FieldError("returns", (), f"returns must name some of {', '.join(STATISTICS)}; got {name!r}")
+            raise FieldError(
+                "returns", (), f"returns must name some of {', '.join(STATISTICS)}; got {name!r}"
+            )
     if "output" in returns:
         if value is None:
-            raise checks.FieldError("value", (), "value must be given when the output is asked for, got None")
+            raise FieldError("value", (), "value must be given when the output is asked for, got None")
         wanted["output"] = Expectation(value.to(scores.dtype))
     if "weights" in returns:
         wanted["weights"] = Weights(checks.window("queries", queries, n), checks.window("keys", keys, m))
     elif queries is not None or keys is not None:
         field = "queries" if queries is not None else "keys"
-        raise checks.FieldError(field, (), f"{field} cuts a window out of weights, which are not in {list(returns)}")
-    plain = {"lse": Lse, "entropy": Entropy, "max": LargestWeight, "received": Received}
+        raise FieldError(field, (), f"{field} cuts a window out of weights, which are not in {list(returns)}")
+    plain: dict[str, type[Functional]] = {
+        "lse": Lse,
+        "entropy": Entropy,
+        "max": LargestWeight,
+        "received": Received,
+    }
     wanted |= {name: kind() for name, kind in plain.items() if name in returns}
     if "top" in returns:
         count = checks.top_count(top_k, m)

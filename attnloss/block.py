@@ -17,7 +17,9 @@ FAR = -1e5
 _T = TypeVar("_T")
 
 
-def grouped_matmul(left: Float[Tensor, "b h r x"], right: Float[Tensor, "b hkv x y"]) -> Float[Tensor, "b h r y"]:
+def grouped_matmul(
+    left: Float[Tensor, "b h r x"], right: Float[Tensor, "b hkv x y"]
+) -> Float[Tensor, "b h r y"]:
     """Multiply where each key head serves heads // key heads query heads, without repeating it."""
     batch, heads, rows, inner = left.shape
     key_heads = right.shape[1]
@@ -28,7 +30,7 @@ def grouped_matmul(left: Float[Tensor, "b h r x"], right: Float[Tensor, "b hkv x
 
 
 class Block:
-    """Scores of a tile, shifted so that the largest of each query is 0; further values are computed once, if asked.
+    """Scores of a tile, shifted so that the largest of each query is 0; the rest is computed once, if asked.
 
     A fully masked query has weights 0, log total 0 and lse −∞, so that sums over its keys come out 0.
     """
@@ -40,7 +42,7 @@ class Block:
         self.query = query
         self.key = key
         self.allowed: Bool[Tensor, "#b #h r k"] | None = scores.allowed(tile)
-        self._empty: Tensor | None = None
+        self.empty: Bool[Tensor, "#b #h r 1"] | None = None
         self._shared: dict[str, object] = {}
         shifted = grouped_matmul(query * scores.scale, key.transpose(-1, -2))
         self.shifted: Float[Tensor, "b h r k"]
@@ -56,8 +58,8 @@ class Block:
         scores[..., band].masked_fill_(denied[..., band], -torch.inf)
         largest = scores.detach().amax(-1, keepdim=True)
         if free == 0:
-            self._empty = denied.all(-1, keepdim=True)
-            largest.masked_fill_(self._empty, 0.0)
+            self.empty = denied.all(-1, keepdim=True)
+            largest.masked_fill_(self.empty, 0.0)
         self.largest = largest
         scores.sub_(largest)
         scores[..., band].masked_fill_(denied[..., band], FAR)
@@ -65,17 +67,17 @@ class Block:
 
     @cached_property
     def exp(self) -> Float[Tensor, "b h r k"]:
-        """exp(s_ij − largest_i); exactly 0 at masked keys."""
+        """Exponentials of `shifted`; exactly 0 at masked keys."""
         return self.shifted.exp()
 
     @cached_property
     def total(self) -> Float[Tensor, "b h r 1"]:
-        """Σ_j exp(s_ij − largest_i), at least 1 since the largest is among them; 1 for a fully masked query."""
+        """Σ_j exp(s_ij − largest_i): at least 1, the largest being among them; 1 for a fully masked query."""
         return self.exp.sum(-1, keepdim=True).clamp(min=1.0)
 
     @cached_property
     def log_total(self) -> Float[Tensor, "b h r 1"]:
-        """log of `total`."""
+        """Logarithm of `total`."""
         return self.total.log()
 
     @cached_property
@@ -85,9 +87,9 @@ class Block:
 
     @cached_property
     def lse(self) -> Float[Tensor, "b h r"]:
-        """log Σ_j exp(s_ij); −∞ for a fully masked query."""
+        """The log-sum-exp, log Σ_j exp(s_ij); −∞ for a fully masked query."""
         lse = self.largest + self.log_total
-        return (lse if self._empty is None else lse.masked_fill(self._empty, -torch.inf))[..., 0]
+        return (lse if self.empty is None else lse.masked_fill(self.empty, -torch.inf))[..., 0]
 
     def mean_of(self, cells: Float[Tensor, "b h r k"]) -> Float[Tensor, "b h r"]:
         """Σ_j p_ij·x_ij for one x per cell."""

@@ -7,52 +7,38 @@ import torch
 from torch import Tensor
 
 from attnloss.errors import FieldError
+from attnloss.shapes import resolve_shapes
 
 
 def inputs(query: Tensor, key: Tensor) -> None:
-    """Check that query and key are float tensors of one rank, dtype, batch size and head dim, and heads divide."""
-    for field, tensor in (("query", query), ("key", key)):
-        if not tensor.is_floating_point():
-            raise FieldError(field, (), f"{field} must be floating point, got {tensor.dtype}")
-        if not 2 <= tensor.ndim <= 4:
-            raise FieldError(field, (), f"{field} must have rank 2, 3 or 4, got shape {list(tensor.shape)}")
-        if tensor.numel() == 0:
-            raise FieldError(field, (), f"{field} must not be empty, got shape {list(tensor.shape)}")
-    _together("key", key, query)
-    if query.shape[-1] != key.shape[-1]:
-        raise FieldError("key", (), f"key must have the head dim of query, {_shapes('key', key, query)}")
-    if query.ndim == 4 and query.shape[1] % key.shape[1]:
-        raise FieldError("key", (), f"key heads must divide query heads, {_shapes('key', key, query)}")
+    """Check that query and key are float tensors of one dtype and device whose shapes agree."""
+    if not query.is_floating_point():
+        raise FieldError("query", (), f"query must be floating point, got {query.dtype}")
+    _together("key", key, "query", query)
+    resolve_shapes(query.shape, key.shape)
 
 
 def like_key(field: str, tensor: Tensor, key: Tensor) -> None:
-    """Check that a value has key's dtype, rank, batch, heads and length; its head dim is its own."""
-    _together(field, tensor, key, other="key")
+    """Check that a value has key's dtype, device and shape up to the head dim, which is its own."""
+    _together(field, tensor, "key", key)
     if tensor.shape[:-1] != key.shape[:-1] or tensor.shape[-1] == 0:
-        raise FieldError(
-            field, (), f"{field} must have the shape of key up to the head dim, {_shapes(field, tensor, key, 'key')}"
-        )
+        expected = [*key.shape[:-1], "any"]
+        raise FieldError(field, (), f"{field} must have shape {expected} like key, got {list(tensor.shape)}")
 
 
-def _together(field: str, tensor: Tensor, first: Tensor, other: str = "query") -> None:
+def _together(field: str, tensor: Tensor, other: str, first: Tensor) -> None:
     if tensor.dtype != first.dtype:
-        raise FieldError(field, (), f"{field} must have the dtype of {other}, {first.dtype}, got {tensor.dtype}")
-    if tensor.device != first.device:
-        raise FieldError(field, (), f"{field} must be on the device of {other}, {first.device}, got {tensor.device}")
-    if tensor.ndim != first.ndim:
-        raise FieldError(field, (), f"{field} must have the rank of {other}, {_shapes(field, tensor, first, other)}")
-    if tensor.ndim > 2 and tensor.shape[0] != first.shape[0]:
         raise FieldError(
-            field, (), f"{field} must have the batch size of {other}, {_shapes(field, tensor, first, other)}"
+            field, (), f"{field} must have the dtype of {other}, {first.dtype}, got {tensor.dtype}"
         )
-
-
-def _shapes(field: str, tensor: Tensor, first: Tensor, other: str = "query") -> str:
-    return f"got {other} {list(first.shape)} and {field} {list(tensor.shape)}"
+    if tensor.device != first.device:
+        raise FieldError(
+            field, (), f"{field} must be on the device of {other}, {first.device}, got {tensor.device}"
+        )
 
 
 def boolean(mask: Tensor) -> None:
-    """Check that the mask is boolean; additive masks are refused, or they would silently mean something else."""
+    """Check that the mask is boolean: an additive one would silently mean something else."""
     if mask.dtype != torch.bool:
         raise FieldError("mask", (), f"mask must be boolean (true = may attend), got {mask.dtype}")
 

@@ -1,8 +1,8 @@
 """The chunked backend: one pass over the tiles of a score map computes everything a request wants of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -36,9 +36,10 @@ class Pass:
         return cls(scores, tuple(functionals), tuple(operands), tuple(spans))
 
     def tiles(self) -> list[Tile]:
-        """The tiles that cover every query some functional needs."""
+        """Cut the queries that some functional needs into tiles."""
         rows = [functional.rows(self.scores) for functional in self.functionals]
-        return list(tiles(self.scores, range(min(part.start for part in rows), max(part.stop for part in rows))))
+        first, stop = min(part.start for part in rows), max(part.stop for part in rows)
+        return list(tiles(self.scores, range(first, stop)))
 
     def run(self, parts: Sequence[Tile]) -> list[Tensor]:
         """Compute everything, tile by tile."""
@@ -55,14 +56,15 @@ class Pass:
 def stream(scores: Scores, wanted: Mapping[str, Functional]) -> dict[str, Tensor]:
     """Compute functionals tile by tile, in memory linear in n and m both ways.
 
-    What fits in one tile is left to autograd. Beyond that the backward pass computes each tile again, and cannot
-    itself be differentiated.
+    What fits in one tile is left to autograd. Beyond that the backward pass computes each tile again, and
+    cannot itself be differentiated.
     """
     work = Pass.of(scores, tuple(wanted.values()))
     parts = work.tiles()
     tensors = [operand.tensor for operand in work.operands]
     if len(parts) > 1 and torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return dict(zip(wanted, _Streamed.apply(work, parts, *tensors), strict=True))
+        streamed = cast("Callable[..., tuple[Tensor, ...]]", _Streamed.apply)
+        return dict(zip(wanted, streamed(work, parts, *tensors), strict=True))
     return dict(zip(wanted, work.run(parts), strict=True))
 
 
@@ -75,15 +77,15 @@ class _Streamed(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
         results = work.run(parts)
-        pairs = zip(work.functionals, results, strict=True)
-        ctx.mark_non_differentiable(*(result for functional, result in pairs if not functional.differentiable))
+        ctx.mark_non_differentiable(*(result for result in results if not result.is_floating_point()))
         return tuple(results)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch leaves it untyped
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[2:]
-        sums = [torch.zeros_like(t) if need else None for t, need in zip(ctx.saved_tensors, needed, strict=True)]
+        pairs = zip(ctx.saved_tensors, needed, strict=True)
+        sums = [torch.zeros_like(tensor) if need else None for tensor, need in pairs]
         for tile in ctx.parts if any(grad is not None for grad in grads) else ():
             _add_tile_gradient(ctx.work, tile, ctx.saved_tensors, grads, sums)
         return None, None, *sums
@@ -98,7 +100,9 @@ def _add_tile_gradient(
 ) -> None:
     """Compute the tile again with a graph of its own, and add its gradients to the sums in place."""
     pairs = zip(work.operands, tensors, sums, strict=True)
-    cuts = [operand.cut(tile, whole).detach().requires_grad_(total is not None) for operand, whole, total in pairs]
+    cuts = [
+        operand.cut(tile, whole).detach().requires_grad_(total is not None) for operand, whole, total in pairs
+    ]
     parts, part_grads = [], []
     with torch.enable_grad():
         block = Block(work.scores, tile, cuts[0], cuts[1])

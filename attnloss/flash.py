@@ -1,12 +1,13 @@
 """Attention, its lse and its entropy from torch's CPU flash kernel, in O(n·d) memory both ways.
 
-The kernel is private to torch (`aten::_scaled_dot_product_flash_attention_for_cpu`), so it is probed once; where it
-is missing or behaves differently, `refusal` says so. It takes equal head dims of query, key and value, and aligns
-causal to the start, which is the end as well where n = m.
+The kernel is private to torch (`aten::_scaled_dot_product_flash_attention_for_cpu`), so it is probed once;
+where it is missing or behaves differently, `refusal` says so. It takes equal head dims of query, key and
+value, and aligns causal to the start, which is the end as well where n = m.
 """
 
+from collections.abc import Callable
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -34,8 +35,8 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Differentiate both results by one kernel call.
 
-    The kernel computes dS = P ⊙ (dO·Vᵀ − ΣdO·O). One more feature, 1 in V, 0 in O and dL in dO, adds P ⊙ dL: the
-    gradient of the lse.
+    The kernel computes dS = P ⊙ (dO·Vᵀ − ΣdO·O). One more feature, 1 in V, 0 in O and dL in dO, adds P ⊙
+    dL: the gradient of the lse.
     """
     query, key, value, output, lse = saved
     width = query.shape[-1]
@@ -68,7 +69,7 @@ class _Expectation(torch.autograd.Function):
         return output, lse
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch leaves it untyped
+    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor | None, grad_lse: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad_output is None and grad_lse is None:
             return None, None, None, None, None
@@ -78,7 +79,10 @@ class _Expectation(torch.autograd.Function):
 
 
 class _Entropy(torch.autograd.Function):
-    """H = L − scale·q·(P·K) and the lse L. The gradient of H is a flash backward with V = K, dO = −g·scale·Q."""
+    """H = L − scale·q·(P·K) and the lse L.
+
+    The gradient of H is one flash backward with V = K and dO = −g·scale·Q.
+    """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
@@ -89,7 +93,7 @@ class _Entropy(torch.autograd.Function):
         return lse - scale * (query * mean_key).sum(-1), lse
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch leaves it untyped
+    @once_differentiable
     def backward(ctx: Any, grad_entropy: Tensor | None, grad_lse: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad_entropy is None and grad_lse is None:
             return None, None, None, None
@@ -99,11 +103,17 @@ class _Entropy(torch.autograd.Function):
         return grads[0], grads[1], None, None
 
 
+_TwoResults = Callable[..., tuple[Tensor, Tensor]]
+_expectation = cast("_TwoResults", _Expectation.apply)
+_entropy = cast("_TwoResults", _Entropy.apply)
+
+
 class FlashPass:
     """The flash kernel on one score map; passes are shared by the functionals that read them."""
 
     def __init__(self, scores: Scores) -> None:
         """Spread grouped key heads over their query heads, as the kernel wants them."""
+        self.scores = scores
         self.query = scores.query
         self.key = self.spread(scores.key)
         self.scale = scores.scale
@@ -118,29 +128,30 @@ class FlashPass:
     def expect(self, features: Float[Tensor, "B Hkv m f"]) -> Float[Tensor, "B H n f"]:
         """Σ_j p_ij·x_j by one pass; features are padded with zeros to the head dim of key."""
         width = features.shape[-1]
-        padded = torch.nn.functional.pad(features, (0, self.key.shape[-1] - width)) if width else features
-        output, self._lse = _Expectation.apply(self.query, self.key, self.spread(padded), *self._setting)
+        padded = torch.nn.functional.pad(features, (0, self.key.shape[-1] - width))
+        output, self._lse = _expectation(self.query, self.key, self.spread(padded), *self._setting)
         return output[..., :width]
 
     @cached_property
     def entropy(self) -> Float[Tensor, "B H n"]:
         """The entropy by one pass."""
-        entropy, self._lse = _Entropy.apply(self.query, self.key, *self._setting)
+        entropy, self._lse = _entropy(self.query, self.key, *self._setting)
         return entropy
 
     @property
     def lse(self) -> Float[Tensor, "B H n"]:
         """The lse of whichever pass ran last, or of one of its own."""
         if self._lse is None:
-            self._lse = _Expectation.apply(self.query, self.key, self.key.detach(), *self._setting)[1]
+            self._lse = _expectation(self.query, self.key, self.key.detach(), *self._setting)[1]
         return self._lse
 
 
 def score_bound(scores: Scores) -> float:
     """Bound |s_ij| from above by |scale|·max‖q‖·max‖k‖, without computing a score."""
     with torch.no_grad():
-        longest = torch.linalg.vector_norm(scores.query, dim=-1).max() * torch.linalg.vector_norm(scores.key, dim=-1).max()
-        return abs(scores.scale) * float(longest)
+        longest_query = torch.linalg.vector_norm(scores.query, dim=-1).max()
+        longest_key = torch.linalg.vector_norm(scores.key, dim=-1).max()
+        return abs(scores.scale) * float(longest_query * longest_key)
 
 
 def refusal(scores: Scores) -> str | None:
@@ -157,7 +168,7 @@ def refusal(scores: Scores) -> str | None:
 
 @cache
 def unavailable() -> str | None:
-    """Why this torch has no usable kernel, or None: found by one tiny forward and backward, compared with softmax."""
+    """Why this torch has no usable kernel, or None: one tiny forward and backward, compared with softmax."""
     generator = torch.Generator().manual_seed(0)
     tensors = [torch.randn(1, 1, 3, 2, generator=generator, dtype=torch.float64) for _ in range(4)]
     query, key, value, grad = tensors

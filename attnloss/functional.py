@@ -17,15 +17,15 @@ from attnloss.tiles import Tile
 class Operand:
     """A tensor in rank 4 that a functional reads beside the scores, and which axes it shares with them.
 
-    "query": [B, H, n, ...], "key": [B, Hkv, m, ...], "map": [B, H, n, m]; batch and heads may have size 1. The pass
-    cuts operands to the tile, and gradients flow back to them.
+    "query": [B, H, n, ...], "key": [B, Hkv, m, ...], "map": [B, H, n, m]; batch and heads may have size 1.
+    The pass cuts operands to the tile, and gradients flow back to them.
     """
 
     tensor: Tensor
     axes: Literal["query", "key", "map"]
 
     def cut(self, tile: Tile, tensor: Tensor | None = None) -> Tensor:
-        """The part of the operand (or of another tensor of its shape) that the tile reads, as a view."""
+        """Cut the tile's part out of the operand, or out of another tensor of its shape, as a view."""
         whole = self.tensor if tensor is None else tensor
         cutters = {"query": tile.cut_query, "key": tile.cut_key, "map": tile.cut_map}
         return cutters[self.axes](whole)
@@ -41,7 +41,6 @@ class Functional(ABC):
     """What a flash pass must give: the expectation of features, the lse alone, or there is no flash form."""
     cancels: ClassVar[bool] = False
     """Whether the flash form is a difference that loses digits where scores are large."""
-    differentiable: ClassVar[bool] = True
     accumulates: ClassVar[bool] = False
     """Whether tiles add up in their slot instead of filling it."""
 
@@ -51,15 +50,15 @@ class Functional(ABC):
         return ()
 
     def rows(self, scores: Scores) -> range:
-        """The queries whose scores are needed."""
+        """Say which queries' scores are needed."""
         return range(scores.shape[2])
 
     def allocate(self, scores: Scores) -> Tensor:
-        """The zeros that the pass fills."""
+        """Make the zeros that the pass fills."""
         return scores.query.new_zeros(scores.shape[:3])
 
     def slot(self, result: Tensor, tile: Tile) -> Tensor:
-        """The part of the result that the tile fills, as a view."""
+        """Cut out the part of the result that the tile fills, as a view."""
         return tile.cut_query(result)
 
     @abstractmethod

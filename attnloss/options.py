@@ -1,4 +1,4 @@
-"""The keywords that every function over a score map takes."""
+"""The keywords that the functions over a score map share."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -14,3 +14,10 @@ class ScoreOptions(TypedDict, total=False):
     key_lengths: Tensor | Sequence[int] | int | None
     query_lengths: Tensor | Sequence[int] | int | None
     scale: float | None
+
+
+class LossOptions(ScoreOptions, total=False):
+    """What every loss takes besides: the backend, and reduction none, mean (default) or sum."""
+
+    reduction: str
+    backend: str

@@ -6,7 +6,7 @@ from attnloss.errors import FieldError
 
 
 def lift(tensor: Tensor, rank: int) -> Tensor:
-    """Give a tensor of a rank-`rank` request its batch and heads axes: [n, ·] or [batch, n, ·] to [batch, heads, n, ·]."""
+    """Give a tensor of a request of this rank the batch and heads axes that it lacks."""
     if rank == 2:
         return tensor[None, None]
     return tensor[:, None] if rank == 3 else tensor
@@ -24,8 +24,8 @@ def lift_like(
 ) -> Tensor:
     """Lift an argument laid out like the weights [B, H, n, m], or like a prefix of that shape.
 
-    Accepts the plain `shape[2:]`, or the request's own rank with size 1 on the axes that `loose` numbers in rank 4.
-    Raises FieldError with both shapes.
+    Accepts the plain `shape[2:]`, or the request's own rank with size 1 on the axes that `loose` numbers in
+    rank 4. Raises FieldError with both shapes.
     """
     if tuple(tensor.shape) == shape[2:]:
         return tensor[None, None]
@@ -44,6 +44,6 @@ def lift_like(
 
 
 def index_in(shape: tuple[int, ...], place: list[int]) -> tuple[int, ...]:
-    """Turn a place in rank 4 into an index of the caller's own array, whose axes may be fewer or of size 1."""
+    """Turn a place in rank 4 into an index of the caller's array, whose axes may be fewer or of size 1."""
     own = place[-len(shape) :] if len(shape) != len(place) - 1 else [place[0], *place[2:]]
     return tuple(0 if size == 1 else at for at, size in zip(own, shape, strict=True))

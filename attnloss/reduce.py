@@ -14,8 +14,8 @@ def reduce(
 ) -> Float[Tensor, "*reduced"]:
     """Reduce values per query over the valid ones.
 
-    "mean" is one mean over all valid (batch, head, query), 0 if there is none; "none" keeps the shape, with 0 at
-    invalid queries. Raises ValueError for another name.
+    "mean" is one mean over all valid (batch, head, query), 0 if there is none; "none" keeps the shape, with
+    0 at invalid queries. Raises ValueError for another name.
     """
     if reduction not in get_args(Reduction):
         raise ValueError(f"reduction must be one of none, mean, sum; got {reduction!r}")

@@ -70,9 +70,9 @@ def received(dense: DenseMap) -> Float[Tensor, "B H m"]:
 
 
 def top_index(dense: DenseMap, count: int) -> Int[Tensor, "B H n k"]:
-    """The keys of the largest weights, ties to the lower index, −1 where fewer keys are allowed."""
+    """argsort_j p_ij: descending, ties to the lower index, −1 where fewer keys are allowed."""
     ranked = dense.weights.masked_fill(~dense.allowed, -1.0)
-    weight, index = ranked.sort(-1, descending=True, stable=True)
+    weight, index = ranked.sort(dim=-1, descending=True, stable=True)
     return index.masked_fill(weight < 0, -1)[..., :count]
 
 
@@ -83,7 +83,9 @@ def cross_entropy_index(dense: DenseMap, index: Int[Tensor, "#B #H n"], eps: flo
     return loss.masked_fill(~dense.allowed.any(-1), 0.0)
 
 
-def cross_entropy_target(dense: DenseMap, target: Float[Tensor, "#B #H n m"], eps: float) -> Float[Tensor, "B H n"]:
+def cross_entropy_target(
+    dense: DenseMap, target: Float[Tensor, "#B #H n m"], eps: float
+) -> Float[Tensor, "B H n"]:
     """−Σ_j target_ij·log p_ij over the allowed keys."""
     return -(target * _log(dense.weights, dense.log_weights, eps) * dense.allowed).sum(-1)
 

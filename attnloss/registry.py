@@ -1,7 +1,7 @@
 """What losses and statistics exist: names, parameters with ranges, needs. Imports no torch.
 
-A process that only validates requests reads this table; `attnloss.losses` holds the computation, and a test keeps
-both in step.
+A process that only validates requests reads this table; `attnloss.losses` holds the computation, and a test
+keeps both in step.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,9 @@ STATISTICS: tuple[str, ...] = ("output", "weights", "lse", "entropy", "max", "re
 class Parameter:
     """One keyword of a loss.
 
-    `kind` is what a value looks like: a "map" is a float array [n, m] or of the shape of the weights; a "target" is
-    either such a map or an integer array of that shape without m. `minimum` is included, `maximum` is not.
+    `kind` is what a value looks like: a "map" is a float array [n, m] or of the shape of the weights; a
+    "target" is either such a map or an integer array of that shape without m. `minimum` is included,
+    `maximum` is not.
     """
 
     name: str
@@ -52,11 +53,13 @@ _SPECS = (
     ),
     LossSpec(
         name="cross_entropy",
-        summary="Distance of the weights from given ones: a target to be learned, or the article's probability.",
+        summary="Distance of the weights from a target to be learned, or from the article's probability.",
         formula="target: −Σ_j target_ij·log p_ij; probability: −Σ_j p_ij·log probability_ij",
         paper="Liu et al. 2016, Neural Machine Translation with Supervised Attention",
         parameters=(
-            Parameter("target", "target", help="the key each query should attend to, or its distribution over keys"),
+            Parameter(
+                "target", "target", help="the key each query should attend to, or its distribution over keys"
+            ),
             Parameter("probability", "map", help="the distribution inside the logarithm, one row per query"),
             Parameter(
                 "kind",
@@ -65,13 +68,18 @@ _SPECS = (
                 help="how to read an integer target whose shape fits both; null decides by dtype and shape",
             ),
             Parameter(
-                "eps", "number", default=0.0, minimum=0.0, maximum=1.0, help="log(max(x, eps)) instead of log(x)"
+                "eps",
+                "number",
+                default=0.0,
+                minimum=0.0,
+                maximum=1.0,
+                help="log(max(x, eps)) instead of log(x)",
             ),
         ),
     ),
     LossSpec(
         name="row_sum",
-        summary="The article's sample code, kept to be checked: it is 0 for every input, since softmax rows sum to 1.",
+        summary="The article's sample code, kept to be checked: 0 for every input, as softmax rows sum to 1.",
         formula="−Σ_j p_ij·log(Σ_j p_ij)",
         paper="the article behind the project; degenerate, use entropy or cross_entropy",
     ),

@@ -19,9 +19,9 @@ ALLOWED_CELLS = 1 << 22
 class Scores:
     """s_ij = scale·q_i·k_j with what each query may attend to; nothing of size n·m but a mask that was given.
 
-    Key j is allowed to query i where the mask says so, j is within the key length, i within the query length and,
-    if causal, j − key_length ≤ i − query_length: the last valid query sees up to the last valid key. `rank` is the
-    rank of the request, `input_dtype` what its outputs are cast back to.
+    Key j is allowed to query i where the mask says so, j is within the key length, i within the query
+    length and, if causal, j − key_length ≤ i − query_length: the last valid query sees up to the last valid
+    key. `rank` is the rank of the request, `input_dtype` what its outputs are cast back to.
     """
 
     query: Float[Tensor, "B H n d"]
@@ -67,7 +67,7 @@ class Scores:
         return max(stop, 1)
 
     def free_keys(self, rows: slice) -> int:
-        """Count of leading keys that every query of the rows may attend to, as far as that is known at no cost."""
+        """Count of leading keys that every query of the rows may attend to, if known at no cost."""
         if not (self.mask is None and self.query_lengths is None and self.key_lengths is None):
             return 0
         m = self.shape[3]
@@ -104,7 +104,7 @@ class Scores:
         allowed = parts[0] if parts else torch.ones_like(i + j, dtype=torch.bool)
         for part in parts[1:]:
             allowed = allowed & part
-        shape = torch.broadcast_shapes(allowed.shape, (i + j).shape, (1, 1, 1, 1))
+        shape = torch.broadcast_shapes(allowed.shape, (i + j).shape, (1, 1, 1, 1))  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return allowed.expand(shape)
 
     @cached_property
@@ -145,8 +145,8 @@ def make_scores(
 ) -> Scores:
     """Validate a request of rank 2 [n, d], 3 [batch, n, d] or 4 [batch, heads, n, d] and describe its scores.
 
-    Key heads may divide query heads. float16 and bfloat16 are computed in float32. Scores beyond the range of that
-    type are not an error: they leave inf or NaN in what is computed from them.
+    Key heads may divide query heads. float16 and bfloat16 are computed in float32. Scores beyond the range
+    of that type are not an error: they leave inf or NaN in what is computed from them.
 
     Raises FieldError (a ValueError) that names the argument and states what was expected and what came.
     """

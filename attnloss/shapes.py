@@ -1,4 +1,4 @@
-"""The shapes of one attention problem, checked without torch, so that a process that never computes can refuse them."""
+"""The shapes of one attention problem, checked without torch, so that any process can refuse them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Shapes:
         return self.batch * self.heads * self.n * self.m
 
     def restored(self, *tail: int) -> tuple[int, ...]:
-        """The leading dimensions of an answer in the rank of the inputs, then `tail`."""
+        """Shape of an answer: the leading dimensions in the rank of the inputs, then `tail`."""
         return ((), (self.batch,), (self.batch, self.heads))[self.rank - 2] + tail
 
 
@@ -33,7 +33,7 @@ def resolve_shapes(query: Sequence[int], key: Sequence[int], value: Sequence[int
     """Sizes of a problem from the shapes of its tensors.
 
     Raises:
-        FieldError: a rank other than 2, 3 or 4, an empty dimension, or shapes that disagree; states both sides.
+        FieldError: a rank other than 2, 3 or 4, an empty dimension, or shapes that disagree; both stated.
 
     """
     for field, shape in (("query", query), ("key", key), ("value", value)):
@@ -41,13 +41,21 @@ def resolve_shapes(query: Sequence[int], key: Sequence[int], value: Sequence[int
             _check_rank(field, shape, query)
     heads, key_heads = (query[1], key[1]) if len(query) == 4 else (1, 1)
     if len(query) > 2 and query[0] != key[0]:
-        raise FieldError("key", (), f"batch {key[0]} of shape {_show(key)} is not the query's, {_show(query)}")
+        raise FieldError(
+            "key", (), f"batch {key[0]} of shape {_show(key)} is not the query's, {_show(query)}"
+        )
     if heads % key_heads:
-        raise FieldError("key", (), f"{key_heads} heads of shape {_show(key)} do not divide the query's {heads}")
+        raise FieldError(
+            "key", (), f"{key_heads} heads of shape {_show(key)} do not divide the query's {heads}"
+        )
     if query[-1] != key[-1]:
-        raise FieldError("key", (), f"head dim {key[-1]} of shape {_show(key)} is not the query's, {_show(query)}")
+        raise FieldError(
+            "key", (), f"head dim {key[-1]} of shape {_show(key)} is not the query's, {_show(query)}"
+        )
     if value is not None and tuple(value[:-1]) != tuple(key[:-1]):
-        raise FieldError("value", (), f"shape {_show(value)} differs from the key's {_show(key)} before the last dim")
+        raise FieldError(
+            "value", (), f"shape {_show(value)} differs from the key's {_show(key)} before the last dim"
+        )
     return Shapes(
         rank=len(query),
         batch=query[0] if len(query) > 2 else 1,
@@ -86,7 +94,9 @@ def _check_rank(field: str, shape: Sequence[int], query: Sequence[int]) -> None:
     if len(shape) not in (2, 3, 4):
         raise FieldError(field, (), f"expected rank 2, 3 or 4, came shape {_show(shape)}")
     if len(shape) != len(query):
-        raise FieldError(field, (), f"rank {len(shape)} of shape {_show(shape)} is not the query's, {_show(query)}")
+        raise FieldError(
+            field, (), f"rank {len(shape)} of shape {_show(shape)} is not the query's, {_show(query)}"
+        )
     if 0 in shape:
         raise FieldError(field, (), f"expected no empty dimension, came shape {_show(shape)}")
 
@@ -98,7 +108,7 @@ def _show(shape: Sequence[int]) -> str:
 def resolve_target_kind(target: Sequence[int], integer: bool, kind: str | None, shapes: Shapes) -> str:
     """Whether a target is an "index" of one key per query or a "dense" distribution over the keys.
 
-    `kind` decides where it is given; else integers that fit only one of the two are that, and floats are dense.
+    `kind` decides where it is given; else integers that fit only one of the two are that; floats are dense.
 
     Raises:
         FieldError: the target fits neither, not the `kind` asked for, or both.

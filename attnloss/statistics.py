@@ -1,11 +1,11 @@
 """Statistics of the attention map as functionals: what `attention(returns=...)` can name."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from typing_extensions import override
 
 from attnloss import reference
 from attnloss.block import Block
@@ -24,18 +24,23 @@ class Expectation(Functional):
     flash = "features"
 
     @property
+    @override
     def operands(self) -> tuple[Operand, ...]:
         return (Operand(self.features, "key"),)
 
+    @override
     def allocate(self, scores: Scores) -> Tensor:
         return scores.query.new_zeros(*scores.shape[:3], self.features.shape[-1])
 
+    @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         return block.expect(operands[0])
 
+    @override
     def from_flash(self, flash: FlashPass, *operands: Tensor) -> Tensor:
         return flash.expect(operands[0])
 
+    @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         return reference.expect(dense, operands[0])
 
@@ -45,12 +50,15 @@ class Lse(Functional):
 
     flash = "lse"
 
+    @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         return block.lse
 
+    @override
     def from_flash(self, flash: FlashPass, *operands: Tensor) -> Tensor:
         return flash.lse
 
+    @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         return dense.lse
 
@@ -61,12 +69,15 @@ class Entropy(Functional):
     flash = "features"
     cancels = True
 
+    @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         return block.log_total[..., 0] - block.mean_of(block.shifted)
 
+    @override
     def from_flash(self, flash: FlashPass, *operands: Tensor) -> Tensor:
         return flash.entropy
 
+    @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         return reference.entropy(dense)
 
@@ -74,9 +85,11 @@ class Entropy(Functional):
 class LargestWeight(Functional):
     """max_j p_ij; its gradient is shared evenly among ties."""
 
+    @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         return block.shifted.amax(-1).exp() / block.total[..., 0]
 
+    @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         return reference.largest(dense)
 
@@ -86,16 +99,20 @@ class Received(Functional):
 
     accumulates = True
 
+    @override
     def allocate(self, scores: Scores) -> Tensor:
         batch, heads, _, m = scores.shape
         return scores.query.new_zeros(batch, heads, m)
 
+    @override
     def slot(self, result: Tensor, tile: Tile) -> Tensor:
         return result[tile.batch, tile.heads, : tile.keys]
 
+    @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         return (block.total.reciprocal().mT @ block.exp)[..., 0, :]
 
+    @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         return reference.received(dense)
 
@@ -107,46 +124,53 @@ class Weights(Functional):
     queries: range
     keys: range
 
+    @override
     def rows(self, scores: Scores) -> range:
         return self.queries
 
+    @override
     def allocate(self, scores: Scores) -> Tensor:
         return scores.query.new_zeros(*scores.shape[:2], len(self.queries), len(self.keys))
 
     def _cut(self, tile: Tile) -> tuple[slice, slice]:
         first = max(self.queries.start, tile.rows.start)
-        return slice(first, max(min(self.queries.stop, tile.rows.stop), first)), slice(
-            self.keys.start, max(min(self.keys.stop, tile.keys), self.keys.start)
-        )
+        stop = max(min(self.queries.stop, tile.rows.stop), first)
+        key_stop = max(min(self.keys.stop, tile.keys), self.keys.start)
+        return slice(first, stop), slice(self.keys.start, key_stop)
 
+    @override
     def slot(self, result: Tensor, tile: Tile) -> Tensor:
         rows, keys = self._cut(tile)
         top, left = self.queries.start, self.keys.start
         cut = result[tile.batch, tile.heads, rows.start - top : rows.stop - top]
         return cut[..., : keys.stop - left]
 
+    @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         rows, keys = self._cut(block.tile)
         top = block.tile.rows.start
         return block.weights[:, :, rows.start - top : rows.stop - top, keys]
 
+    @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         return dense.weights[:, :, self.queries.start : self.queries.stop, self.keys.start : self.keys.stop]
 
 
 @dataclass(frozen=True, eq=False)
 class TopIndex(Functional):
-    """The `count` keys with the largest weights: descending, ties to the lower index, −1 where fewer are allowed."""
+    """The `count` keys with the largest weights: descending, ties to the lower index, −1 past the last."""
 
     count: int
-    differentiable: ClassVar[bool] = False
 
+    @override
     def allocate(self, scores: Scores) -> Tensor:
         return scores.query.new_zeros(*scores.shape[:3], self.count, dtype=torch.int64)
 
+    @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         return block.shared(f"top {self.count}", lambda: top_index(block, self.count))
 
+    @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         return reference.top_index(dense, self.count)
 
@@ -157,13 +181,16 @@ class TopWeight(Functional):
 
     count: int
 
+    @override
     def allocate(self, scores: Scores) -> Tensor:
         return scores.query.new_zeros(*scores.shape[:3], self.count)
 
+    @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         index: Tensor = block.shared(f"top {self.count}", lambda: top_index(block, self.count))
         return _at(block.weights, index)
 
+    @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         return _at(dense.weights, reference.top_index(dense, self.count))
 
@@ -174,14 +201,14 @@ def _at(weights: Tensor, index: Tensor) -> Tensor:
 
 @torch.no_grad()
 def top_index(block: Block, count: int) -> Int[Tensor, "b h r count"]:
-    """Rank the keys of a block. torch.topk leaves the order of ties open, so queries that have some are sorted."""
+    """Rank the keys of a block: by topk, and where it leaves the order of ties open by a stable sort."""
     ranked = block.weights if block.allowed is None else block.weights.masked_fill(~block.allowed, -1.0)
     keys = ranked.shape[-1]
     weight, index = ranked.topk(min(count + 1, keys), -1)
     tied = ((weight[..., 1:] == weight[..., :-1]) & (weight[..., 1:] >= 0)).any(-1)
     if bool(tied.any()):
         weight[tied], index[tied] = (
-            part[:, : weight.shape[-1]] for part in ranked[tied].sort(-1, descending=True, stable=True)
+            part[:, : weight.shape[-1]] for part in ranked[tied].sort(dim=-1, descending=True, stable=True)
         )
     index = index.masked_fill(weight < 0, -1)[..., :count]
     return torch.nn.functional.pad(index, (0, count - index.shape[-1]), value=-1)

@@ -1,9 +1,10 @@
-"""One evaluation of everything a request wants of a score map, by the backend that was asked for or fits best."""
+"""One evaluation of all that a request wants of a score map, by the backend asked for or fitting."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Unpack, get_args
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,9 +29,9 @@ class Evaluation:
 def evaluate(scores: Scores, wanted: Mapping[str, Functional], *, backend: str = "auto") -> Evaluation:
     """Compute every wanted functional in one pass over the scores, none holding a map that was not asked for.
 
-    Values per query come as [B, H, n] in the dtype of the scores. "flash" is torch's CPU kernel, "chunked" computes
-    tile by tile on any device, "reference" is dense float64; "auto" picks flash where it is exact and one pass of it
-    is enough, since chunked was measured to be faster than two.
+    Values per query come as [B, H, n] in the dtype of the scores. "flash" is torch's CPU kernel, "chunked"
+    computes tile by tile on any device, "reference" is dense float64; "auto" picks flash where it is exact
+    and one pass of it is enough, since chunked was measured to be faster than two.
 
     Raises ValueError where the backend is unknown or cannot do what is asked, saying why.
     """
@@ -52,7 +53,12 @@ def evaluate(scores: Scores, wanted: Mapping[str, Functional], *, backend: str =
 def _flash_pays(scores: Scores, wanted: Mapping[str, Functional]) -> bool:
     batch, heads, n, m = scores.shape
     passes = sum(functional.flash == "features" for functional in wanted.values())
-    return batch * heads * n * m > TILE_SCORES and passes <= 1 and _flash_refusal(scores, wanted) is None
+    few = passes <= (2 if _wants_gradient(scores) else 1)
+    return few and batch * heads * n * m > TILE_SCORES and _flash_refusal(scores, wanted) is None
+
+
+def _wants_gradient(scores: Scores) -> bool:
+    return torch.is_grad_enabled() and (scores.query.requires_grad or scores.key.requires_grad)
 
 
 def _flash_refusal(scores: Scores, wanted: Mapping[str, Functional]) -> str | None:
@@ -75,7 +81,8 @@ def _by_flash(scores: Scores, wanted: Mapping[str, Functional]) -> dict[str, Ten
     shared = flash.FlashPass(scores)
     order = sorted(wanted, key=lambda name: wanted[name].flash == "lse")
     values = {
-        name: wanted[name].from_flash(shared, *(operand.tensor for operand in wanted[name].operands)) for name in order
+        name: wanted[name].from_flash(shared, *(operand.tensor for operand in wanted[name].operands))
+        for name in order
     }
     return {name: values[name] for name in wanted}
 
@@ -98,10 +105,10 @@ def expect(
     backend: str = "auto",
     **options: Unpack[ScoreOptions],
 ) -> Float[Tensor, "*batch n f"]:
-    """Σ_j p_ij·x_j for any features x of the keys, differentiable in all three, never holding a map.
+    """Compute Σ_j p_ij·x_j for any features x of the keys, differentiable in all three, never holding a map.
 
-    Takes the options of `attention`; with the values as features it is the output of attention. A fully masked query
-    gets 0. Raises FieldError as `attention` does.
+    Takes the options of `attention`; with the values as features it is the output of attention. A fully
+    masked query gets 0. Raises FieldError as `attention` does.
     """
     scores = make_scores(query, key, **options)
     checks.like_key("features", features, key)
@@ -117,9 +124,10 @@ def lse(
     backend: str = "auto",
     **options: Unpack[ScoreOptions],
 ) -> Float[Tensor, "*batch n"]:
-    """log Σ_j exp(s_ij) per query, differentiable, in float32 (float64 for float64); −∞ for a fully masked query.
+    """Compute log Σ_j exp(s_ij) per query, differentiable, never holding a map.
 
-    Takes the options of `attention`. Raises FieldError as `attention` does.
+    The result is float32, or float64 for float64 inputs, and −∞ for a fully masked query. Takes the options
+    of `attention` and raises FieldError as it does.
     """
     scores = make_scores(query, key, **options)
     result = evaluate(scores, {"lse": Lse()}, backend=backend)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+
 @dataclass(frozen=True)
 class Tile:
     """Some batch entries, query heads (and the key heads they share), queries, and the leading keys."""

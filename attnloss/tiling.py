@@ -13,7 +13,7 @@ FEWEST_ROWS = 16
 
 
 def tiles(scores: Scores, rows: range) -> Iterator[Tile]:
-    """Cut the given rows of the score map into tiles of about TILE_SCORES, grouping heads and batch entries."""
+    """Cut rows of the score map into tiles of about TILE_SCORES, grouping heads and batch entries."""
     batch, heads, _, m = scores.shape
     key_heads = scores.key.shape[1]
     group = heads // key_heads
@@ -36,6 +36,6 @@ def tiles(scores: Scores, rows: range) -> Iterator[Tile]:
 
 
 def _share(count: int, most: int) -> int:
-    """Divide evenly: the size of the parts when `count` is cut into as few parts of at most `most` as will do."""
+    """Size of the parts when `count` is cut evenly into as few parts of at most `most` as will do."""
     parts = -(-count // max(most, 1))
     return -(-count // parts)

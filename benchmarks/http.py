@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 import argparse
 import datetime
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -168,11 +169,11 @@ def throughput_row(
 
 
 def api_rss_mb(serve_pid: int) -> list[float]:
-    """Resident memory of the processes of the service that have no torch in them."""
+    """List the memory of the service's processes without torch; infinite if torch is in every one."""
     serve = psutil.Process(serve_pid)
     family = [serve, *serve.children(recursive=True)]
     without_torch = [one for one in family if not any("libtorch" in part.path for part in one.memory_maps())]
-    return [one.memory_info().rss / 1e6 for one in without_torch]
+    return [one.memory_info().rss / 1e6 for one in without_torch] or [math.inf]
 
 
 def start(plan: Plan) -> tuple[list[str], list[str]]:
@@ -220,12 +221,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one short round: does it still run?")
     plan = QUICK if parser.parse_args().quick else Plan()
     rates, missed_rates = throughput(plan)
-    starts, missed_starts = start(plan)
     print(f"{machine()}\n")
     print(f"Concurrency {load.CONNECTIONS}, median of {plan.rounds} rounds of {plan.seconds:g} s.")
     print("`generator` is the load generator's share of a core while it drove the service.\n")
     print("| work | baseline /s | p50 / p99 ms | service /s | p50 / p99 ms | ratio | bar | generator |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|", *rates, sep="\n")
+    starts, missed_starts = start(plan)
     print(f"\n| start, {plan.starts} times | median | worst | bar |\n|---|---:|---:|---:|", *starts, sep="\n")
     for failure in missed_rates + missed_starts:
         progress(f"FAILED {failure}")

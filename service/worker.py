@@ -9,13 +9,13 @@ import structlog
 import torch
 from torch import Tensor
 
-from attnloss import losses
+from attnloss import losses, ranks
+from attnloss.attention import functionals
 from attnloss.device import resolve_device
 from attnloss.errors import FieldError
 from attnloss.functional import Functional
 from attnloss.reduce import reduce
 from attnloss.scores import Scores, make_scores
-from attnloss.statistics import functionals
 from attnloss.streaming import Evaluation, evaluate
 from service.batcher import Batch
 from service.collate import Collated, collate
@@ -78,7 +78,7 @@ def _in_rank(index: tuple[int, ...], job: Job) -> tuple[int, ...]:
     """A place in rank 4 in the job's own rank."""
     if len(index) < 3:
         return index
-    return index[{2: 2, 3: 0, 4: 0}[job.options["rank"]] :] if job.options["rank"] != 3 else (index[0], *index[2:])
+    return {2: index[2:], 3: (index[0], *index[2:]), 4: index}[job.options["rank"]]
 
 
 def _results(batch: Batch, device: torch.device) -> list[dict[str, Any]]:
@@ -173,3 +173,74 @@ def _result(job: Job, part: slice, evaluation: Evaluation, scores: Scores) -> di
     if "per_query" in job.options["returns"]:
         result["per_query"] = per_query
     return result
+
+
+def _own(tensor: Tensor, name: str, job: Job) -> Tensor:
+    """The job's part of a statistic: padding cut off, in the rank of the job."""
+    if name == "received":
+        tensor = tensor[:, :, : job.m]
+    elif name != "weights":
+        tensor = tensor[:, :, : job.n]
+    elif job.options["queries"] is None or job.options["keys"] is None:
+        rows = slice(None) if job.options["queries"] else slice(job.n)
+        keys = slice(None) if job.options["keys"] else slice(job.m)
+        tensor = tensor[:, :, rows, keys]
+    return _restored(tensor, job)
+
+
+def _restored(tensor: Tensor, job: Job) -> Tensor:
+    return ranks.restore(tensor, job.options["rank"])
+
+
+def _gradients(job: Job, part: slice, collated: Collated) -> dict[str, Tensor]:
+    lengths = {"query": job.n, "key": job.m, "value": job.m}
+    gradients = {}
+    for name in (name for name in lengths if name in job.arrays):
+        tensor = collated.tensors[name]
+        grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+        gradients[name] = _restored(grad[part, :, : lengths[name]], job)
+    return gradients
+
+
+def _on_the_host(tree: dict[str, Any]) -> dict[str, Any]:
+    """The result with numpy arrays, statistics in float32 or float64; `top` gathers its two halves."""
+    result: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            result[name] = _on_the_host(value)
+        elif isinstance(value, Tensor):
+            wide = value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+            array = np.ascontiguousarray(wide.detach().cpu().numpy())
+            result[name] = array if value.ndim else array[()]
+        else:
+            result[name] = value
+    if "top_index" in result:
+        result["top"] = {"index": result.pop("top_index"), "weight": result.pop("top_weight")}
+    return result
+
+
+def _checked(result: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """(result, no error), or (no result, error) if a number overflowed: an answer never holds NaN."""
+    place = _not_finite(result)
+    if place is None:
+        return result, None
+    error = Invalid.field(
+        "query", f"scores or sums overflow at {place}; send smaller values, a smaller scale, or dtype float64"
+    )
+    return None, error.to_wire()
+
+
+def _not_finite(tree: dict[str, Any]) -> str | None:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            place = _not_finite(value)
+            if place is not None:
+                return f"{name}.{place}"
+        elif isinstance(value, (np.ndarray, np.floating)) and value.dtype.kind == "f":
+            bad = ~np.isfinite(value)
+            if name == "lse":
+                bad &= ~np.isneginf(value)
+            if np.any(bad):
+                index = np.argwhere(bad)[0] if value.ndim else ()
+                return path_of(name, *(int(i) for i in index))
+    return None
