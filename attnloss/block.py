@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attnloss.scores import Scores
 from attnloss.tiles import Tile
+from attnloss.workspace import Workspace
 
 FAR = -1e5
 """Stands for the shifted score of a masked key: exp(FAR) is exactly 0, and FAR·0 is 0 where −∞·0 were NaN."""
@@ -18,14 +19,17 @@ _T = TypeVar("_T")
 
 
 def grouped_matmul(
-    left: Float[Tensor, "b h r x"], right: Float[Tensor, "b hkv x y"]
+    left: Float[Tensor, "b h r x"], right: Float[Tensor, "b hkv x y"], out: Tensor | None = None
 ) -> Float[Tensor, "b h r y"]:
     """Multiply where each key head serves heads // key heads query heads, without repeating it."""
     batch, heads, rows, inner = left.shape
     key_heads = right.shape[1]
     if heads == key_heads:
-        return left @ right
-    product = left.reshape(batch, key_heads, heads // key_heads * rows, inner) @ right
+        return torch.matmul(left, right, out=out)
+    folded = (batch, key_heads, heads // key_heads * rows)
+    product = torch.matmul(
+        left.reshape(*folded, inner), right, out=None if out is None else out.view(*folded, -1)
+    )
     return product.view(batch, heads, rows, right.shape[3])
 
 
@@ -35,7 +39,9 @@ class Block:
     A fully masked query has weights 0, log total 0 and lse −∞, so that sums over its keys come out 0.
     """
 
-    def __init__(self, scores: Scores, tile: Tile, query: Tensor, key: Tensor) -> None:
+    def __init__(
+        self, scores: Scores, tile: Tile, query: Tensor, key: Tensor, workspace: Workspace | None = None
+    ) -> None:
         """Compute the scores of the tile from its query [b, h, r, d] and key [b, hkv, k, d]."""
         self.scores = scores
         self.tile = tile
@@ -44,7 +50,9 @@ class Block:
         self.allowed: Bool[Tensor, "#b #h r k"] | None = scores.allowed(tile)
         self.empty: Bool[Tensor, "#b #h r 1"] | None = None
         self._shared: dict[str, object] = {}
-        shifted = grouped_matmul(query * scores.scale, key.transpose(-1, -2))
+        self._workspace = Workspace() if workspace is None else workspace
+        cells = self._workspace.take("scores", (*query.shape[:3], key.shape[2]), query)
+        shifted = grouped_matmul(query * scores.scale, key.mT, cells)
         self.shifted: Float[Tensor, "b h r k"]
         self.largest: Float[Tensor, "b h r 1"]
         if self.allowed is None:
@@ -68,7 +76,7 @@ class Block:
     @cached_property
     def exp(self) -> Float[Tensor, "b h r k"]:
         """Exponentials of `shifted`; exactly 0 at masked keys."""
-        return self.shifted.exp()
+        return torch.exp(self.shifted, out=self._cells("exp"))
 
     @cached_property
     def total(self) -> Float[Tensor, "b h r 1"]:
@@ -83,7 +91,7 @@ class Block:
     @cached_property
     def weights(self) -> Float[Tensor, "b h r k"]:
         """p_ij; 0 at masked keys."""
-        return self.exp / self.total
+        return torch.div(self.exp, self.total, out=self._cells("weights"))
 
     @cached_property
     def lse(self) -> Float[Tensor, "b h r"]:
@@ -91,13 +99,17 @@ class Block:
         lse = self.largest + self.log_total
         return (lse if self.empty is None else lse.masked_fill(self.empty, -torch.inf))[..., 0]
 
-    def mean_of(self, cells: Float[Tensor, "b h r k"]) -> Float[Tensor, "b h r"]:
+    def mean_of(self, cells: Float[Tensor, "#b #h r k"]) -> Float[Tensor, "b h r"]:
         """Σ_j p_ij·x_ij for one x per cell."""
-        return (self.exp * cells).sum(-1) / self.total[..., 0]
+        weighted = torch.mul(self.exp, cells, out=self._cells("weighted"))
+        return weighted.sum(-1) / self.total[..., 0]
 
     def expect(self, features: Float[Tensor, "b hkv k f"]) -> Float[Tensor, "b h r f"]:
         """Σ_j p_ij·x_j for one x per key."""
         return grouped_matmul(self.exp, features) / self.total
+
+    def _cells(self, name: str) -> Tensor | None:
+        return self._workspace.take(name, tuple(self.shifted.shape), self.shifted)
 
     def shared(self, name: str, compute: Callable[[], _T]) -> _T:
         """Compute once what several functionals of one pass need."""

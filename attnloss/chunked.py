@@ -13,6 +13,7 @@ from attnloss.functional import Functional, Operand
 from attnloss.scores import Scores
 from attnloss.tiles import Tile
 from attnloss.tiling import tiles
+from attnloss.workspace import Workspace, borrowed
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +45,17 @@ class Pass:
     def run(self, parts: Sequence[Tile]) -> list[Tensor]:
         """Compute everything, tile by tile."""
         results = [functional.allocate(self.scores) for functional in self.functionals]
-        for tile in parts:
-            cuts = [operand.cut(tile) for operand in self.operands]
-            block = Block(self.scores, tile, cuts[0], cuts[1])
-            for functional, span, result in zip(self.functionals, self.spans, results, strict=True):
-                part, slot = functional.from_block(block, *cuts[span]), functional.slot(result, tile)
-                _ = slot.add_(part) if functional.accumulates else slot.copy_(part)
+        with borrowed() as workspace:
+            for tile in parts:
+                self._fill(results, tile, workspace)
         return results
+
+    def _fill(self, results: Sequence[Tensor], tile: Tile, workspace: Workspace) -> None:
+        cuts = [operand.cut(tile) for operand in self.operands]
+        block = Block(self.scores, tile, cuts[0], cuts[1], workspace)
+        for functional, span, result in zip(self.functionals, self.spans, results, strict=True):
+            part, slot = functional.from_block(block, *cuts[span]), functional.slot(result, tile)
+            _ = slot.add_(part) if functional.accumulates else slot.copy_(part)
 
 
 def stream(scores: Scores, wanted: Mapping[str, Functional]) -> dict[str, Tensor]:

@@ -199,16 +199,15 @@ def _at(weights: Tensor, index: Tensor) -> Tensor:
     return weights.gather(-1, index.clamp(min=0)).masked_fill(index < 0, 0.0)
 
 
-@torch.no_grad()
 def top_index(block: Block, count: int) -> Int[Tensor, "b h r count"]:
     """Rank the keys of a block: by topk, and where it leaves the order of ties open by a stable sort."""
-    ranked = block.weights if block.allowed is None else block.weights.masked_fill(~block.allowed, -1.0)
-    keys = ranked.shape[-1]
-    weight, index = ranked.topk(min(count + 1, keys), -1)
+    ranked = block.weights.detach()
+    if block.allowed is not None:
+        ranked = ranked.masked_fill(~block.allowed, -1.0)
+    weight, index = ranked.topk(min(count + 1, ranked.shape[-1]), -1)
     tied = ((weight[..., 1:] == weight[..., :-1]) & (weight[..., 1:] >= 0)).any(-1)
     if bool(tied.any()):
-        weight[tied], index[tied] = (
-            part[:, : weight.shape[-1]] for part in ranked[tied].sort(dim=-1, descending=True, stable=True)
-        )
+        ordered = ranked[tied].sort(dim=-1, descending=True, stable=True)
+        weight[tied], index[tied] = (part[:, : weight.shape[-1]] for part in ordered)
     index = index.masked_fill(weight < 0, -1)[..., :count]
     return torch.nn.functional.pad(index, (0, count - index.shape[-1]), value=-1)

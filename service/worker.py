@@ -210,8 +210,8 @@ def _on_the_host(tree: dict[str, Any]) -> dict[str, Any]:
             result[name] = _on_the_host(value)
         elif isinstance(value, Tensor):
             wide = value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
-            array = np.ascontiguousarray(wide.detach().cpu().numpy())
-            result[name] = array if value.ndim else array[()]
+            array = wide.detach().cpu().numpy()
+            result[name] = np.ascontiguousarray(array) if value.ndim else array[()]
         else:
             result[name] = value
     if "top_index" in result:

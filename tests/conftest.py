@@ -1,4 +1,4 @@
-"""Shapes in signatures are checked while tests run: the hook must be in place before the packages are imported."""
+"""Shapes in signatures are checked while tests run: the hook must precede the import of the packages."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ jaxtyping.install_import_hook(CHECKED_PACKAGES, "beartype.beartype")
 
 @pytest.fixture
 def unchecked_shapes() -> Iterator[None]:
-    """Switch the shape checks off, as in production, so that misuse reaches the errors of the package itself."""
+    """Switch the shape checks off, as in production, so that misuse reaches the errors of the package."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

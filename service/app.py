@@ -1,0 +1,88 @@
+"""The HTTP side as a function of its settings: `uvicorn service.app:app` serves it and starts its own worker."""
+
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import zmq
+from fastapi import FastAPI
+
+import attnloss
+from service.admission import Admission
+from service.envelope import Envelope, add_error_handlers
+from service.link import Link
+from service.logs import configure_logs
+from service.openapi import add_openapi
+from service.ownership import Ownership, given_up, group_name, on_sigterm
+from service.routes import attention, health, loss, registry
+from service.rundir import RunDirectory
+from service.settings import Settings
+from service.state import ServiceState
+
+
+def create_app(settings: Settings | None = None, *, directory: RunDirectory | None = None) -> FastAPI:
+    """The application.
+
+    Args:
+        settings: read from the environment if None.
+        directory: of a worker that somebody else keeps; if None the app makes its own and keeps the worker.
+
+    """
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        configure_logs(settings.log_level)
+        own = RunDirectory.open(settings.run_directory, group_name()) if directory is None else None
+        home = directory or own
+        assert home is not None
+        ownership = None if own is None else Ownership(own, settings)
+        async with serving(app, settings, home):
+            if ownership is not None:
+                ownership.start()
+            yield
+        if ownership is not None and own is not None:
+            await ownership.close()
+            own.close()
+
+    app = FastAPI(title="attnloss", version=attnloss.__version__, lifespan=lifespan, description=__doc__)
+    app.add_middleware(Envelope, settings=settings)
+    add_error_handlers(app)
+    for module in (attention, loss, registry, health):
+        app.include_router(module.router)
+    add_openapi(app)
+    return app
+
+
+@asynccontextmanager
+async def serving(app: FastAPI, settings: Settings, directory: RunDirectory) -> AsyncIterator[None]:
+    """The state that routes share, while the process serves."""
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(directory.metrics))
+    from service.metrics import ApiMetrics  # reads the variable when it is imported
+
+    metrics = ApiMetrics()
+    context: zmq.Context[Any] = zmq.Context()
+    link = Link(context, directory.address, lambda: given_up(directory))
+    share = settings.processes
+    admission = Admission(
+        max(1, settings.max_queue_jobs // share), settings.max_pending_bytes // share, metrics.admitted
+    )
+    state = ServiceState(settings, link, admission, metrics, str(directory.metrics))
+    app.state.service = state
+    if threading.current_thread() is threading.main_thread():
+        on_sigterm(lambda: setattr(state, "draining", True))
+    link.start()
+    try:
+        yield
+    finally:
+        await link.close()
+        context.term()
+
+
+def __getattr__(name: str) -> Any:
+    """`service.app:app`, made when a server asks for it and not when the module is imported."""
+    if name == "app":
+        return create_app()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

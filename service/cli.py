@@ -1,0 +1,60 @@
+"""The `attnloss` command."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Attention losses and statistics, served over HTTP."""
+    if version:
+        import attnloss
+
+        typer.echo(f"attnloss {attnloss.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [ATTNLOSS_HOST, else 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [ATTNLOSS_PORT, 8000]")] = None,
+    processes: Annotated[int | None, typer.Option(help="API processes. [ATTNLOSS_PROCESSES, by cores]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. [ATTNLOSS_DEVICE, auto]")] = None,
+) -> None:
+    """Serve POST /attention and POST /loss until Ctrl-C; every other setting is an ATTNLOSS_ variable."""
+    from pydantic import ValidationError
+
+    from service.serve import serve as run
+    from service.settings import Settings
+
+    given = {"host": host, "port": port, "processes": processes, "device": device}
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, came {first['input']!r}") from None
+    try:
+        status = run(settings)
+    except OSError as error:
+        raise _one_line(f"cannot serve on {settings.host}:{settings.port}: {error.strerror or error}") from None
+    raise typer.Exit(status)
+
+
+def _one_line(message: str) -> typer.Exit:
+    typer.echo(f"attnloss: {message}", err=True)
+    return typer.Exit(2)
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(app())
+
+
+if __name__ == "__main__":
+    main()

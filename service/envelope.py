@@ -1,0 +1,152 @@
+"""Around every request: its id, the limit of its headers, and every error as a problem document."""
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import orjson
+import structlog
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import HeadersTooLarge, MethodNotAllowed, NotFound, ServiceError, TooLarge, Unavailable
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.state import ServiceState
+
+_REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
+_DRAIN_WITHIN_S = 2.0
+
+log = structlog.get_logger()
+
+
+class Envelope:
+    """ASGI middleware; see the module."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started_s = time.monotonic()
+        request_id = _request_id(scope)
+        scope["request_id"] = request_id
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            self._check(scope)
+            await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = status or 499
+        except ServiceError as error:
+            if status == 0:
+                await _refuse(error, request_id, scope, receive, send_with_id)
+        except Exception:
+            log.exception("request failed", request_id=request_id, path=scope["path"])
+            if status == 0:
+                error = ServiceError("Something went wrong; the cause is in the server's log.")
+                await _refuse(error, request_id, scope, receive, send_with_id)
+        route = scope.get("route")
+        state: ServiceState = scope["app"].state.service
+        state.metrics.answered(getattr(route, "path", "none"), status)
+        log.debug(
+            "request",
+            request_id=request_id,
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            seconds=round(time.monotonic() - started_s, 6),
+        )
+
+    def _check(self, scope: Scope) -> None:
+        size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        if size > self._settings.max_header_bytes:
+            raise HeadersTooLarge(f"The headers take {size} bytes, the limit is {self._settings.max_header_bytes}.")
+        state: ServiceState = scope["app"].state.service
+        if state.draining and not scope["path"].startswith("/health"):
+            raise Unavailable("The server is shutting down.", retry_after_s=1)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            if _REQUEST_ID.fullmatch(given):
+                return str(given)
+    return uuid.uuid4().hex
+
+
+async def _refuse(error: ServiceError, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the problem. A body that was not read is read and forgotten for a moment, then the connection ends.
+
+    The answer goes out first; a client that is still sending gets to read it instead of a reset connection.
+    """
+    unread = scope["method"] == "POST" and not scope.get("body_read", False)
+    closes = unread or isinstance(error, (Unavailable, HeadersTooLarge))
+    response = problem_response(error, request_id, {"connection": "close"} if closes else {})
+    await send({"type": "http.response.start", "status": error.status, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": unread})
+    if unread:
+        end_s = time.monotonic() + _DRAIN_WITHIN_S
+        more = _expects_no_continue(scope)
+        while more and time.monotonic() < end_s:
+            message = await _receive_until(receive, end_s)
+            more = message["type"] == "http.request" and message.get("more_body", False)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _receive_until(receive: Receive, end_s: float) -> Message:
+    import asyncio
+
+    try:
+        async with asyncio.timeout(max(end_s - time.monotonic(), 0)):
+            return await receive()
+    except TimeoutError:
+        return {"type": "http.disconnect"}
+
+
+def _expects_no_continue(scope: Scope) -> bool:
+    """Whether the body is on its way already: a client that expects 100 Continue has not sent it."""
+    return not any(name == b"expect" for name, _ in scope["headers"])
+
+
+def problem_response(error: ServiceError, request_id: str, headers: Mapping[str, str]) -> Response:
+    """The problem document as a response."""
+    own = dict(headers)
+    if error.retry_after_s is not None:
+        own["retry-after"] = str(max(1, round(error.retry_after_s)))
+    body = orjson.dumps(error.to_problem(request_id))
+    return Response(body, error.status, own, media_type="application/problem+json")
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """404 and 405 of the router as problem documents."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        known: dict[int, ServiceError] = {
+            404: NotFound(f"There is no {request.url.path}; see /docs."),
+            405: MethodNotAllowed(f"{request.url.path} does not take {request.method}."),
+            413: TooLarge(str(error.detail)),
+        }
+        problem = known.get(error.status_code) or ServiceError(str(error.detail))
+        return problem_response(problem, request.scope["request_id"], error.headers or {})
+
+    app.add_exception_handler(HTTPException, handle)

@@ -1,0 +1,98 @@
+"""A request's body, read within limits: refused before it is read where its headers say enough."""
+
+import asyncio
+import zlib
+
+from starlette.requests import ClientDisconnect, Request
+
+from service.admission import JSON_MEMORY_FACTOR, Reservation
+from service.errors import BodyTooSlow, NotJson, NotUnderstood, TooLarge
+from service.settings import Settings
+
+
+def check_headers(request: Request, settings: Settings) -> int:
+    """The number of bytes that the body is expected to take.
+
+    Raises:
+        NotUnderstood: a content type other than JSON, an encoding other than gzip.
+        TooLarge: a Content-Length over the limit.
+
+    """
+    content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if content_type != "application/json" and not content_type.endswith("+json"):
+        raise NotUnderstood(f"Expected Content-Type application/json, came {content_type}.")
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("identity", "gzip"):
+        raise NotUnderstood(f"Expected Content-Encoding gzip or none, came {coding}.")
+    length = request.headers.get("content-length")
+    if length is None:
+        return 0
+    if int(length) > settings.max_body_bytes:
+        raise TooLarge(_too_large(int(length), settings))
+    return int(length)
+
+
+async def read_body(request: Request, settings: Settings, reservation: Reservation) -> bytes:
+    """The body, decompressed.
+
+    Raises:
+        BodyTooSlow: it did not arrive in time.
+        TooLarge: it is over the limit, as sent or after decompression.
+        NotJson: broken gzip.
+
+    """
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            async for chunk in request.stream():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > settings.max_body_bytes:
+                    raise TooLarge(_too_large(size, settings))
+                if "content-length" not in request.headers:
+                    reservation.resize(size * JSON_MEMORY_FACTOR)
+    except TimeoutError:
+        raise BodyTooSlow(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
+    body = b"".join(chunks)
+    if request.headers.get("content-encoding", "").strip().lower() == "gzip":
+        body = decompress(body, settings)
+        reservation.resize(len(body) * JSON_MEMORY_FACTOR)
+    return body
+
+
+def decompress(body: bytes, settings: Settings) -> bytes:
+    """The gzip body decompressed, never holding more than the limit."""
+    parts, size, rest = [], 0, body
+    while rest:
+        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            part = member.decompress(rest, settings.max_body_bytes - size + 1)
+        except zlib.error as error:
+            raise NotJson(f"The body is not gzip: {error}.") from None
+        size += len(part)
+        if size > settings.max_body_bytes:
+            raise TooLarge(
+                f"The body decompresses to more than {settings.max_body_bytes} bytes, the limit; send fewer tensors."
+            )
+        if not member.eof:
+            raise NotJson("The gzip body is cut off.")
+        parts.append(part)
+        rest = member.unused_data
+    return b"".join(parts)
+
+
+async def drain(request: Request, *, within_s: float = 2.0) -> None:
+    """Read and forget what the client still sends, so that it gets to read its answer before the connection closes."""
+    try:
+        async with asyncio.timeout(within_s):
+            async for _ in request.stream():
+                pass
+    except (TimeoutError, ClientDisconnect, RuntimeError):
+        pass
+
+
+def _too_large(size: int, settings: Settings) -> str:
+    return (
+        f"The body takes {size} bytes or more, the limit is {settings.max_body_bytes}; "
+        "send base64 tensors, gzip, or fewer of them."
+    )

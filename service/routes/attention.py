@@ -1,0 +1,23 @@
+"""POST /attention: outputs, weights and statistics of attention."""
+
+from fastapi import APIRouter, Request, Response
+
+from service.openapi import described
+from service.routes.tensors import answer
+from service.schemas import AttentionAnswer, AttentionRequest
+from service.validate import attention_job
+
+router = APIRouter()
+
+EXAMPLE = {
+    "query": [[1.0, 0.0], [0.0, 1.0]],
+    "key": [[1.0, 0.0], [0.0, 1.0]],
+    "value": [[1.0, 2.0], [3.0, 4.0]],
+    "return": ["output", "weights", "entropy"],
+}
+
+
+@router.post("/attention", **described(AttentionRequest, AttentionAnswer, EXAMPLE))
+async def attention(request: Request) -> Response:
+    """Attention of tensors: softmax(QKᵀ·scale)V, its weights and their statistics."""
+    return await answer(request, "/attention", attention_job)

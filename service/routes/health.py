@@ -1,0 +1,34 @@
+"""GET /health/live, /health/ready and /metrics: for probes and for Prometheus."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from service.state import state_of
+
+router = APIRouter()
+
+
+@router.get("/health/live")
+async def live() -> dict[str, bool]:
+    """200 while the process serves."""
+    return {"live": True}
+
+
+@router.get("/health/ready", responses={503: {"description": "Not ready; the body says which worker is not."}})
+async def ready(request: Request) -> Response:
+    """200 when a worker has computed a forward since its last failure and the server is not draining, else 503."""
+    state = state_of(request)
+    is_ready = state.link.worker.state == "ready" and not state.draining
+    body: dict[str, Any] = {"ready": is_ready, "workers": [state.link.worker.public()], "models": {}}
+    return JSONResponse(body, 200 if is_ready else 503)
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Counts and timings of all processes, as Prometheus reads them."""
+    from service.metrics import CONTENT_TYPE, exposition  # imported late: see service.app.serving
+
+    state = state_of(request)
+    return Response(exposition(state.metrics, state.metrics_directory), media_type=CONTENT_TYPE)

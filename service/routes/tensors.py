@@ -1,0 +1,95 @@
+"""What POST /attention and POST /loss share: body in, job through the link, answer out."""
+
+import asyncio
+import gzip
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
+
+from service.admission import JSON_MEMORY_FACTOR
+from service.codec import decode_json, encode_arrays, encode_json
+from service.intake import check_headers, read_body
+from service.job import Job
+from service.limits import check_answer
+from service.link import Link
+from service.schemas import TENSOR_FIELDS
+from service.settings import Settings
+from service.state import state_of
+
+BuildJob = Callable[[dict[str, Any], Settings, bytes], Job]
+
+_DECODE_IN_THREAD_FROM_BYTES = 1 << 22
+_GZIP_FROM_BYTES = 1024
+
+
+async def answer(request: Request, route: str, build: BuildJob) -> Response:
+    """Serve one request for tensors."""
+    state = state_of(request)
+    settings = state.settings
+    expected_bytes = check_headers(request, settings)
+    with state.admission.reserve(expected_bytes * JSON_MEMORY_FACTOR) as reservation:
+        body = await read_body(request, settings, reservation)
+        request.scope["body_read"] = True
+        arrived_s = time.monotonic()
+        job_id = state.link.new_job_id()
+        if len(body) < _DECODE_IN_THREAD_FROM_BYTES:
+            job, encoding = _decode(body, build, settings, job_id)
+        else:
+            job, encoding = await asyncio.to_thread(_decode, body, build, settings, job_id)
+        del body
+        reservation.resize(2 * sum(array.nbytes for array in job.arrays.values()))
+        decoded_s = time.monotonic()
+        computed = await _compute(request, state.link, job)
+        computed_s = time.monotonic()
+        content = encode_json(encode_arrays(computed["result"]) if encoding == "base64" else computed["result"])
+        check_answer(len(content), settings)
+        headers = {}
+        if _gzip_wanted(request, settings) and len(content) >= _GZIP_FROM_BYTES:
+            content = await asyncio.to_thread(gzip.compress, content, 1)
+            headers = {"content-encoding": "gzip", "vary": "accept-encoding"}
+    stages = {
+        "decode": decoded_s - arrived_s,
+        "queue": computed["queue_s"],
+        "compute": computed["compute_s"],
+        "encode": time.monotonic() - computed_s,
+    }
+    state.metrics.stages(route, stages)
+    headers["server-timing"] = ", ".join(f"{stage};dur={spent_s * 1e3:.3f}" for stage, spent_s in stages.items())
+    return Response(content, media_type="application/json", headers=headers)
+
+
+def _decode(body: bytes, build: BuildJob, settings: Settings, job_id: bytes) -> tuple[Job, str]:
+    fields = decode_json(body, TENSOR_FIELDS, max_depth=settings.max_json_depth)
+    return build(fields, settings, job_id), str(fields.get("encoding", "json"))
+
+
+async def _compute(request: Request, link: Link, job: Job) -> dict[str, Any]:
+    """The computed job, unless the client goes away before."""
+    computing = asyncio.create_task(link.compute(job))
+    watching = asyncio.create_task(request.receive())
+    try:
+        await asyncio.wait({computing, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not computing.done():
+            raise ClientDisconnect
+        return computing.result()
+    finally:
+        watching.cancel()
+        computing.cancel()
+
+
+def _gzip_wanted(request: Request, settings: Settings) -> bool:
+    if settings.gzip_answers == "never":
+        return False
+    codings = {
+        name.strip(): quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+        for name, _, quality in (
+            part.partition(";") for part in request.headers.get("accept-encoding", "").lower().split(",")
+        )
+        if name.strip()
+    }
+    accepted = {name for name, wanted in codings.items() if wanted} - {"identity"}
+    return accepted == {"gzip"} if settings.gzip_answers == "asked" else "gzip" in accepted

@@ -1,0 +1,95 @@
+"""`attnloss serve`: one parent that binds the port and keeps the worker and the API processes alive."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from types import FrameType
+
+import structlog
+
+from service.logs import configure_logs
+from service.ownership import worker_supervisor
+from service.rundir import RunDirectory
+from service.settings import Settings
+from service.supervisor import Supervisor
+
+log = structlog.get_logger()
+
+_WORKER_END_S = 5.0
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or Ctrl-C, finish what was admitted, and return the exit status: 0 if nothing was cut off.
+
+    Raises:
+        OSError: the port is taken or the run directory cannot be made.
+
+    """
+    configure_logs(settings.log_level)
+    stopping = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    listener = _bind(settings)
+    directory = RunDirectory.open(settings.run_directory, str(os.getpid()))
+    worker = worker_supervisor(directory, settings)
+    apis = [_api_supervisor(listener, directory, settings) for _ in range(settings.processes)]
+    for child in (worker, *apis):
+        child.start()
+    host, port = listener.getsockname()[:2]
+    log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}", processes=settings.processes)
+    try:
+        stopping.wait()
+    finally:
+        status = _end(worker, apis, settings)
+        listener.close()
+        directory.close()
+    log.info("served", status=status)
+    return status
+
+
+def _bind(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(2048)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _api_supervisor(listener: socket.socket, directory: RunDirectory, settings: Settings) -> Supervisor:
+    brief = {
+        "settings": settings.model_dump(mode="json"),
+        "directory": str(directory.path),
+        "fd": listener.fileno(),
+    }
+    return Supervisor(
+        "service.api_process",
+        brief,
+        pass_fds=[listener.fileno()],
+        came_up=lambda pid: False,
+        on_give_up=lambda why: log.error("API process does not come up", why=why),
+    )
+
+
+def _end(worker: Supervisor, apis: list[Supervisor], settings: Settings) -> int:
+    """End the API processes first, since they finish what they admitted, then the worker."""
+    end_s = time.monotonic() + settings.drain_s + 1
+    for api in apis:
+        api.signal(signal.SIGTERM)
+    statuses = [api.wait(max(end_s - time.monotonic(), 0.1)) for api in apis]
+    statuses = [
+        api.stop(1.0) if status is None else status for api, status in zip(apis, statuses, strict=True)
+    ]
+    worker.stop(_WORKER_END_S)
+    return 0 if all(status == 0 for status in statuses) else 1

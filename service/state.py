@@ -1,0 +1,28 @@
+"""What the routes of one API process share."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from service.admission import Admission
+from service.link import Link
+from service.metrics import ApiMetrics
+from service.settings import Settings
+
+
+@dataclass
+class ServiceState:
+    """Made when the process starts to serve, gone when it ends."""
+
+    settings: Settings
+    link: Link
+    admission: Admission
+    metrics: ApiMetrics
+    metrics_directory: str | None
+    draining: bool = False
+
+
+def state_of(request: Request) -> ServiceState:
+    """The state behind a request."""
+    state: ServiceState = request.app.state.service
+    return state

@@ -1,0 +1,91 @@
+"""The worker process: `python -m service.worker_main`, briefed on standard input by its supervisor.
+
+It ignores SIGINT and SIGTERM, which a terminal sends to the whole group: it ends when its standard input does, after
+the jobs that wait.
+"""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import orjson
+import structlog
+import zmq
+
+from service.batcher import Batch, Batcher, BatchLimits
+from service.cost import CostModel, measure
+from service.job import Job
+from service.logs import configure_logs
+from service.metrics import WorkerMetrics
+from service.rundir import RunDirectory
+from service.settings import Settings
+from service.worker import Worker
+from service.worker_loop import Announcement, WorkerLoop
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    brief = orjson.loads(sys.stdin.buffer.readline())
+    settings = Settings.model_validate(brief["settings"])
+    configure_logs(settings.log_level)
+    directory = RunDirectory(Path(brief["directory"]))
+    worker = Worker(settings.device, settings.cpu_threads)
+    cost_model = warm_up(worker)
+    batcher = Batcher(BatchLimits(settings.max_batch_cost, settings.max_batch_jobs), cost_model)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    announcement = Announcement(directory.announced, settings.max_batch_jobs)
+    loop = WorkerLoop(worker, batcher, context, directory.address, announcement, WorkerMetrics())
+    threading.Thread(target=_end_with_stdin, args=(loop, settings.drain_s), daemon=True).start()
+    directory.worker_pid.write_text(str(os.getpid()))
+    directory.gave_up.unlink(missing_ok=True)
+    log.info("worker ready", device=str(worker.device), pid=os.getpid(), cost_model=str(cost_model))
+    loop.run()
+    context.term()
+
+
+def _end_with_stdin(loop: WorkerLoop, drain_s: float) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    loop.end(drain_s)
+
+
+def warm_up(worker: Worker) -> CostModel:
+    """Run real forwards and a backward on the device, and measure what batching costs there."""
+    worker.run(_batch(_synthetic_job(8, kind="loss")))
+
+    def run(cost: int, padded: bool) -> None:
+        side = max(int((cost / 4) ** 0.5), 8)
+        job = _synthetic_job(side, lengths=side - 1 if padded else None)
+        worker.run(_batch(job))
+
+    run(1 << 12, False)
+    return measure(run, small=1 << 12, large=1 << 18)
+
+
+def _batch(job: Job) -> Batch:
+    return Batch((job,), job.cost, padded=False)
+
+
+def _synthetic_job(n: int, kind: str = "attention", lengths: int | None = None) -> Job:
+    """A job of 4 heads, n × n, d = 32, of the kinds that are served most."""
+    values = np.random.default_rng(0).standard_normal((1, 4, n, 32), np.float32)
+    arrays = {"query": values, "key": values, "value": values}
+    if lengths is not None:
+        arrays |= dict.fromkeys(("query_lengths", "key_lengths"), np.array([lengths]))
+    entropy = {"name": "entropy", "label": "entropy", "weight": 1.0, "places": {}, "parameters": {}}
+    of_loss = {"returns": ["loss", "grad"], "losses": [entropy], "reduction": "mean"}
+    options = {"rank": 4, "dtype": "float32", "causal": False, "scale": None, "top_k": None, "queries": None}
+    options |= {"keys": None, "returns": ["output", "weights", "entropy"], "losses": [], "reduction": None}
+    options |= of_loss if kind == "loss" else {}
+    return Job(b"warm up", kind, arrays, options, "", 1, 4, n, n, 4 * n * n, float("inf"), 0.0)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Which backend runs, and that it says so."""
+
+import pytest
+import torch
+
+from attnloss import attention, flash, losses
+from attnloss.scores import make_scores
+
+LONG = 300
+NEEDS_FLASH = pytest.mark.skipif(
+    flash.unavailable() is not None, reason="this torch has no flash kernel for CPU"
+)
+
+
+def tensors(n: int = LONG, m: int = LONG, size: float = 1.0) -> tuple[torch.Tensor, ...]:
+    return torch.randn(1, 4, n, 8) * size, torch.randn(1, 4, m, 8), torch.randn(1, 4, m, 8)
+
+
+@NEEDS_FLASH
+def test_auto_picks_flash_where_one_pass_of_it_is_enough() -> None:
+    for returns in [("output",), ("lse",), ("output", "lse"), ("entropy",), ("entropy", "lse")]:
+        assert attention(*tensors(), returns=returns).backend == "flash"
+    assert attention(*tensors(), returns=("output", "entropy")).backend == "chunked"
+
+
+@NEEDS_FLASH
+def test_auto_takes_two_passes_of_flash_where_a_gradient_is_wanted() -> None:
+    needing = [tensor.requires_grad_() for tensor in tensors()]
+    assert attention(*needing, returns=("output", "entropy")).backend == "flash"
+    with torch.no_grad():
+        assert attention(*needing, returns=("output", "entropy")).backend == "chunked"
+
+
+@pytest.mark.parametrize("name", ["weights", "max", "received", "top"])
+def test_auto_picks_chunked_for_what_flash_cannot_give(name: str) -> None:
+    query, key, value = tensors()
+    result = attention(query, key, value, returns=("output", name), top_k=2 if name == "top" else None)
+    assert result.backend == "chunked"
+
+
+def test_auto_picks_chunked_where_the_identity_would_lose_digits() -> None:
+    query, key, value = tensors(size=100.0)
+    assert attention(query, key, value, returns=("entropy",)).backend == "chunked"
+
+
+def test_auto_picks_chunked_for_small_problems() -> None:
+    assert attention(*tensors(n=3, m=3)).backend == "chunked"
+
+
+REFUSALS = {
+    "mask": ({"mask": torch.ones(LONG, LONG).bool()}, "no mask"),
+    "lengths": ({"key_lengths": [3]}, "no lengths"),
+    "weights": ({"returns": ("weights",)}, "weights has no flash form"),
+}
+
+
+@pytest.mark.parametrize(("options", "reason"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_flash_refuses_what_it_cannot_do_and_says_why(options: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        attention(*tensors(), backend="flash", **options)
+
+
+def test_flash_refuses_causal_of_different_lengths_and_wide_features_and_large_scores() -> None:
+    query, key, value = tensors(m=LONG + 1)
+    with pytest.raises(ValueError, match="n = 300 and m = 301"):
+        attention(query, key, value, causal=True, backend="flash")
+    with pytest.raises(ValueError, match="wider than the head dim of key, 8"):
+        attention(query, key, torch.cat([value, value], -1), backend="flash")
+    with pytest.raises(ValueError, match="lose digits, it is exact to 20"):
+        losses.entropy(query * 100, key, backend="flash")
+
+
+def test_auto_falls_back_to_chunked_where_the_kernel_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash, "unavailable", lambda: "this torch has no such kernel")
+    assert attention(*tensors()).backend == "chunked"
+    with pytest.raises(ValueError, match="no such kernel"):
+        attention(*tensors(), backend="flash")
+
+
+def test_the_score_bound_is_never_below_a_score() -> None:
+    query, key, _ = tensors()
+    scores = make_scores(query, key, scale=-0.3)
+    assert flash.score_bound(scores) >= (0.3 * query @ key.mT).abs().max()
