@@ -13,6 +13,7 @@ import orjson
 import uvicorn
 
 from service.app import create_app
+from service.protocol import limited_protocol
 from service.rundir import RunDirectory
 from service.settings import Settings
 
@@ -41,7 +42,8 @@ def main() -> None:
         access_log=False,
         server_header=False,
         ws="none",
-        http="httptools",
+        http=limited_protocol(settings.max_header_bytes),
+        proxy_headers=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         backlog=2048,
     )

@@ -22,7 +22,7 @@ from service.settings import Settings
 from service.state import ServiceState
 
 
-def create_app(settings: Settings | None = None, *, directory: RunDirectory | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, directory: RunDirectory | None = None) -> Envelope:
     """The application.
 
     Args:
@@ -39,7 +39,8 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
         home = directory or own
         assert home is not None
         ownership = None if own is None else Ownership(own, settings)
-        async with serving(app, settings, home):
+        async with serving(settings, home) as state:
+            app.state.service = envelope.state = state
             if ownership is not None:
                 ownership.start()
             yield
@@ -48,16 +49,16 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
             own.close()
 
     app = FastAPI(title="attnloss", version=attnloss.__version__, lifespan=lifespan, description=__doc__)
-    app.add_middleware(Envelope, settings=settings)
+    envelope = Envelope(app, settings, {"/attention": attention.answer_attention, "/loss": loss.answer_loss})
     add_error_handlers(app)
     for module in (attention, loss, registry, health):
         app.include_router(module.router)
     add_openapi(app)
-    return app
+    return envelope
 
 
 @asynccontextmanager
-async def serving(app: FastAPI, settings: Settings, directory: RunDirectory) -> AsyncIterator[None]:
+async def serving(settings: Settings, directory: RunDirectory) -> AsyncIterator[ServiceState]:
     """The state that routes share, while the process serves."""
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(directory.metrics))
     from service.metrics import ApiMetrics  # reads the variable when it is imported
@@ -70,12 +71,11 @@ async def serving(app: FastAPI, settings: Settings, directory: RunDirectory) -> 
         max(1, settings.max_queue_jobs // share), settings.max_pending_bytes // share, metrics.admitted
     )
     state = ServiceState(settings, link, admission, metrics, str(directory.metrics))
-    app.state.service = state
     if threading.current_thread() is threading.main_thread():
         on_sigterm(lambda: setattr(state, "draining", True))
     link.start()
     try:
-        yield
+        yield state
     finally:
         await link.close()
         context.term()

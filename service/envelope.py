@@ -1,10 +1,10 @@
 """Around every request: its id, the limit of its headers, and every error as a problem document."""
 
+import asyncio
 import re
 import time
 import uuid
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 import structlog
@@ -16,29 +16,42 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import HeadersTooLarge, MethodNotAllowed, NotFound, ServiceError, TooLarge, Unavailable
 from service.settings import Settings
-
-if TYPE_CHECKING:
-    from service.state import ServiceState
+from service.state import ServiceState
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 _DRAIN_WITHIN_S = 2.0
 
+CLIENT_CLOSED_REQUEST = 499
+"""Counted for a client that went away; no client sees it."""
+
 log = structlog.get_logger()
 
 
-class Envelope:
-    """ASGI middleware; see the module."""
+Handler = Callable[[Request, ServiceState], Awaitable[Response]]
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
+
+class Envelope:
+    """ASGI application around the whole service; see the module.
+
+    Args:
+        app: answers what `handlers` do not.
+        settings: of the service.
+        handlers: for POST to these paths, called without the router: they carry the load.
+
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, handlers: Mapping[str, Handler]) -> None:
+        self.app = app
+        self.state: ServiceState | None = None
         self._settings = settings
+        self._handlers = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
-        started_s = time.monotonic()
+        assert self.state is not None, "requests come after the lifespan has started"
         request_id = _request_id(scope)
         scope["request_id"] = request_id
         status = 0
@@ -50,11 +63,18 @@ class Envelope:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
+        route = scope["path"]
         try:
-            self._check(scope)
-            await self._app(scope, receive, send_with_id)
+            self._check(scope, self.state)
+            handler = self._handlers.get(route) if scope["method"] == "POST" else None
+            if handler is None:
+                await self.app(scope, receive, send_with_id)
+                route = getattr(scope.get("route"), "path", "none")
+            else:
+                response = await handler(Request(scope, receive), self.state)
+                await response(scope, receive, send_with_id)
         except ClientDisconnect:
-            status = status or 499
+            status = status or CLIENT_CLOSED_REQUEST
         except ServiceError as error:
             if status == 0:
                 await _refuse(error, request_id, scope, receive, send_with_id)
@@ -63,23 +83,13 @@ class Envelope:
             if status == 0:
                 error = ServiceError("Something went wrong; the cause is in the server's log.")
                 await _refuse(error, request_id, scope, receive, send_with_id)
-        route = scope.get("route")
-        state: ServiceState = scope["app"].state.service
-        state.metrics.answered(getattr(route, "path", "none"), status)
-        log.debug(
-            "request",
-            request_id=request_id,
-            method=scope["method"],
-            path=scope["path"],
-            status=status,
-            seconds=round(time.monotonic() - started_s, 6),
-        )
+        self.state.metrics.answered(route, status)
+        log.debug("request", request_id=request_id, method=scope["method"], path=scope["path"], status=status)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope, state: ServiceState) -> None:
         size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
         if size > self._settings.max_header_bytes:
             raise HeadersTooLarge(f"The headers take {size} bytes, the limit is {self._settings.max_header_bytes}.")
-        state: ServiceState = scope["app"].state.service
         if state.draining and not scope["path"].startswith("/health"):
             raise Unavailable("The server is shutting down.", retry_after_s=1)
 
@@ -113,8 +123,6 @@ async def _refuse(error: ServiceError, request_id: str, scope: Scope, receive: R
 
 
 async def _receive_until(receive: Receive, end_s: float) -> Message:
-    import asyncio
-
     try:
         async with asyncio.timeout(max(end_s - time.monotonic(), 0)):
             return await receive()

@@ -1,13 +1,16 @@
 """What the routes of one API process share."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 
 from service.admission import Admission
 from service.link import Link
-from service.metrics import ApiMetrics
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.metrics import ApiMetrics
 
 
 @dataclass
@@ -17,7 +20,7 @@ class ServiceState:
     settings: Settings
     link: Link
     admission: Admission
-    metrics: ApiMetrics
+    metrics: "ApiMetrics"
     metrics_directory: str | None
     draining: bool = False
 

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 from service.openapi import described
 from service.routes.tensors import answer
 from service.schemas import AttentionAnswer, AttentionRequest
+from service.state import ServiceState, state_of
 from service.validate import attention_job
 
 router = APIRouter()
@@ -20,4 +21,9 @@ EXAMPLE = {
 @router.post("/attention", **described(AttentionRequest, AttentionAnswer, EXAMPLE))
 async def attention(request: Request) -> Response:
     """Attention of tensors: softmax(QKᵀ·scale)V, its weights and their statistics."""
-    return await answer(request, "/attention", attention_job)
+    return await answer_attention(request, state_of(request))
+
+
+async def answer_attention(request: Request, state: ServiceState) -> Response:
+    """What the envelope calls for this path, past the router."""
+    return await answer(request, state, "/attention", attention_job)

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 from service.openapi import described
 from service.routes.tensors import answer
 from service.schemas import LossAnswer, LossRequest
+from service.state import ServiceState, state_of
 from service.validate import loss_job
 
 router = APIRouter()
@@ -20,4 +21,9 @@ EXAMPLE = {
 @router.post("/loss", **described(LossRequest, LossAnswer, EXAMPLE))
 async def loss(request: Request) -> Response:
     """Losses over the attention weights of tensors, reduced or per query, and their gradients."""
-    return await answer(request, "/loss", loss_job)
+    return await answer_loss(request, state_of(request))
+
+
+async def answer_loss(request: Request, state: ServiceState) -> Response:
+    """What the envelope calls for this path, past the router."""
+    return await answer(request, state, "/loss", loss_job)

@@ -18,7 +18,7 @@ from service.limits import check_answer
 from service.link import Link
 from service.schemas import TENSOR_FIELDS
 from service.settings import Settings
-from service.state import state_of
+from service.state import ServiceState
 
 BuildJob = Callable[[dict[str, Any], Settings, bytes], Job]
 
@@ -26,9 +26,8 @@ _DECODE_IN_THREAD_FROM_BYTES = 1 << 22
 _GZIP_FROM_BYTES = 1024
 
 
-async def answer(request: Request, route: str, build: BuildJob) -> Response:
+async def answer(request: Request, state: ServiceState, route: str, build: BuildJob) -> Response:
     """Serve one request for tensors."""
-    state = state_of(request)
     settings = state.settings
     expected_bytes = check_headers(request, settings)
     with state.admission.reserve(expected_bytes * JSON_MEMORY_FACTOR) as reservation:
@@ -69,16 +68,25 @@ def _decode(body: bytes, build: BuildJob, settings: Settings, job_id: bytes) -> 
 
 async def _compute(request: Request, link: Link, job: Job) -> dict[str, Any]:
     """The computed job, unless the client goes away before."""
-    computing = asyncio.create_task(link.compute(job))
-    watching = asyncio.create_task(request.receive())
+    computing = asyncio.current_task()
+    assert computing is not None
+    watching = asyncio.create_task(_watch(request, computing))
     try:
-        await asyncio.wait({computing, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not computing.done():
-            raise ClientDisconnect
-        return computing.result()
+        return await link.compute(job)
+    except asyncio.CancelledError:
+        if watching.done():
+            computing.uncancel()
+            raise ClientDisconnect from None
+        raise
     finally:
         watching.cancel()
-        computing.cancel()
+
+
+async def _watch(request: Request, computing: asyncio.Task[Any]) -> None:
+    """Cancel the computation when the client goes away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    computing.cancel()
 
 
 def _gzip_wanted(request: Request, settings: Settings) -> bool:
