@@ -128,9 +128,7 @@ def functionals(
     wanted: dict[str, Functional] = {}
     for name in returns:
         if name not in STATISTICS:
-            raise FieldError(
-                "returns", (), f"returns must name some of {', '.join(STATISTICS)}; got {name!r}"
-            )
+            raise FieldError("returns", (), f"returns must name some of {', '.join(STATISTICS)}; got {name!r}")
     if "output" in returns:
         if value is None:
             raise FieldError("value", (), "value must be given when the output is asked for, got None")

@@ -27,9 +27,7 @@ def grouped_matmul(
     if heads == key_heads:
         return torch.matmul(left, right, out=out)
     folded = (batch, key_heads, heads // key_heads * rows)
-    product = torch.matmul(
-        left.reshape(*folded, inner), right, out=None if out is None else out.view(*folded, -1)
-    )
+    product = torch.matmul(left.reshape(*folded, inner), right, out=None if out is None else out.view(*folded, -1))
     return product.view(batch, heads, rows, right.shape[3])
 
 

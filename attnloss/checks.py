@@ -28,13 +28,9 @@ def like_key(field: str, tensor: Tensor, key: Tensor) -> None:
 
 def _together(field: str, tensor: Tensor, other: str, first: Tensor) -> None:
     if tensor.dtype != first.dtype:
-        raise FieldError(
-            field, (), f"{field} must have the dtype of {other}, {first.dtype}, got {tensor.dtype}"
-        )
+        raise FieldError(field, (), f"{field} must have the dtype of {other}, {first.dtype}, got {tensor.dtype}")
     if tensor.device != first.device:
-        raise FieldError(
-            field, (), f"{field} must be on the device of {other}, {first.device}, got {tensor.device}"
-        )
+        raise FieldError(field, (), f"{field} must be on the device of {other}, {first.device}, got {tensor.device}")
 
 
 def boolean(mask: Tensor) -> None:

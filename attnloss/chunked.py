@@ -67,10 +67,12 @@ def stream(scores: Scores, wanted: Mapping[str, Functional]) -> dict[str, Tensor
     work = Pass.of(scores, tuple(wanted.values()))
     parts = work.tiles()
     tensors = [operand.tensor for operand in work.operands]
-    if len(parts) > 1 and torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+    recording = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    if recording and len(parts) > 1:
         streamed = cast("Callable[..., tuple[Tensor, ...]]", _Streamed.apply)
         return dict(zip(wanted, streamed(work, parts, *tensors), strict=True))
-    return dict(zip(wanted, work.run(parts), strict=True))
+    with torch.set_grad_enabled(recording):
+        return dict(zip(wanted, work.run(parts), strict=True))
 
 
 class _Streamed(torch.autograd.Function):
@@ -105,9 +107,7 @@ def _add_tile_gradient(
 ) -> None:
     """Compute the tile again with a graph of its own, and add its gradients to the sums in place."""
     pairs = zip(work.operands, tensors, sums, strict=True)
-    cuts = [
-        operand.cut(tile, whole).detach().requires_grad_(total is not None) for operand, whole, total in pairs
-    ]
+    cuts = [operand.cut(tile, whole).detach().requires_grad_(total is not None) for operand, whole, total in pairs]
     parts, part_grads = [], []
     with torch.enable_grad():
         block = Block(work.scores, tile, cuts[0], cuts[1])

@@ -83,9 +83,7 @@ def cross_entropy_index(dense: DenseMap, index: Int[Tensor, "#B #H n"], eps: flo
     return loss.masked_fill(~dense.allowed.any(-1), 0.0)
 
 
-def cross_entropy_target(
-    dense: DenseMap, target: Float[Tensor, "#B #H n m"], eps: float
-) -> Float[Tensor, "B H n"]:
+def cross_entropy_target(dense: DenseMap, target: Float[Tensor, "#B #H n m"], eps: float) -> Float[Tensor, "B H n"]:
     """−Σ_j target_ij·log p_ij over the allowed keys."""
     return -(target * _log(dense.weights, dense.log_weights, eps) * dense.allowed).sum(-1)
 

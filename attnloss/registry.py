@@ -57,9 +57,7 @@ _SPECS = (
         formula="target: −Σ_j target_ij·log p_ij; probability: −Σ_j p_ij·log probability_ij",
         paper="Liu et al. 2016, Neural Machine Translation with Supervised Attention",
         parameters=(
-            Parameter(
-                "target", "target", help="the key each query should attend to, or its distribution over keys"
-            ),
+            Parameter("target", "target", help="the key each query should attend to, or its distribution over keys"),
             Parameter("probability", "map", help="the distribution inside the logarithm, one row per query"),
             Parameter(
                 "kind",

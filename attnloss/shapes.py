@@ -41,21 +41,13 @@ def resolve_shapes(query: Sequence[int], key: Sequence[int], value: Sequence[int
             _check_rank(field, shape, query)
     heads, key_heads = (query[1], key[1]) if len(query) == 4 else (1, 1)
     if len(query) > 2 and query[0] != key[0]:
-        raise FieldError(
-            "key", (), f"batch {key[0]} of shape {_show(key)} is not the query's, {_show(query)}"
-        )
+        raise FieldError("key", (), f"batch {key[0]} of shape {_show(key)} is not the query's, {_show(query)}")
     if heads % key_heads:
-        raise FieldError(
-            "key", (), f"{key_heads} heads of shape {_show(key)} do not divide the query's {heads}"
-        )
+        raise FieldError("key", (), f"{key_heads} heads of shape {_show(key)} do not divide the query's {heads}")
     if query[-1] != key[-1]:
-        raise FieldError(
-            "key", (), f"head dim {key[-1]} of shape {_show(key)} is not the query's, {_show(query)}"
-        )
+        raise FieldError("key", (), f"head dim {key[-1]} of shape {_show(key)} is not the query's, {_show(query)}")
     if value is not None and tuple(value[:-1]) != tuple(key[:-1]):
-        raise FieldError(
-            "value", (), f"shape {_show(value)} differs from the key's {_show(key)} before the last dim"
-        )
+        raise FieldError("value", (), f"shape {_show(value)} differs from the key's {_show(key)} before the last dim")
     return Shapes(
         rank=len(query),
         batch=query[0] if len(query) > 2 else 1,
@@ -94,9 +86,7 @@ def _check_rank(field: str, shape: Sequence[int], query: Sequence[int]) -> None:
     if len(shape) not in (2, 3, 4):
         raise FieldError(field, (), f"expected rank 2, 3 or 4, came shape {_show(shape)}")
     if len(shape) != len(query):
-        raise FieldError(
-            field, (), f"rank {len(shape)} of shape {_show(shape)} is not the query's, {_show(query)}"
-        )
+        raise FieldError(field, (), f"rank {len(shape)} of shape {_show(shape)} is not the query's, {_show(query)}")
     if 0 in shape:
         raise FieldError(field, (), f"expected no empty dimension, came shape {_show(shape)}")
 

@@ -8,12 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnloss import checks, chunked, flash, ranks, reference
+from attnloss import checks, chunked, flash, ranks, reference, tiling
 from attnloss.functional import Functional
 from attnloss.options import ScoreOptions
 from attnloss.scores import Scores, make_scores
 from attnloss.statistics import Expectation, Lse
-from attnloss.tiling import TILE_SCORES
 
 Backend = Literal["auto", "flash", "chunked", "reference"]
 
@@ -30,8 +29,9 @@ def evaluate(scores: Scores, wanted: Mapping[str, Functional], *, backend: str =
     """Compute every wanted functional in one pass over the scores, none holding a map that was not asked for.
 
     Values per query come as [B, H, n] in the dtype of the scores. "flash" is torch's CPU kernel, "chunked"
-    computes tile by tile on any device, "reference" is dense float64; "auto" picks flash where it is exact
-    and one pass of it is enough, since chunked was measured to be faster than two.
+    computes tile by tile on any device, "reference" is dense float64. "auto" picks flash where it is exact
+    and was measured to be faster: for the output alone, and with gradients beyond one tile for up to two
+    passes.
 
     Raises ValueError where the backend is unknown or cannot do what is asked, saying why.
     """
@@ -53,8 +53,12 @@ def evaluate(scores: Scores, wanted: Mapping[str, Functional], *, backend: str =
 def _flash_pays(scores: Scores, wanted: Mapping[str, Functional]) -> bool:
     batch, heads, n, m = scores.shape
     passes = sum(functional.flash == "features" for functional in wanted.values())
-    few = passes <= (2 if _wants_gradient(scores) else 1)
-    return few and batch * heads * n * m > TILE_SCORES and _flash_refusal(scores, wanted) is None
+    cancels = any(functional.cancels for functional in wanted.values())
+    if _wants_gradient(scores) and batch * heads * n * m > tiling.TILE_SCORES:
+        pays = passes <= 2
+    else:
+        pays = passes == 1 and not cancels
+    return pays and _flash_refusal(scores, wanted) is None
 
 
 def _wants_gradient(scores: Scores) -> bool:
@@ -81,8 +85,7 @@ def _by_flash(scores: Scores, wanted: Mapping[str, Functional]) -> dict[str, Ten
     shared = flash.FlashPass(scores)
     order = sorted(wanted, key=lambda name: wanted[name].flash == "lse")
     values = {
-        name: wanted[name].from_flash(shared, *(operand.tensor for operand in wanted[name].operands))
-        for name in order
+        name: wanted[name].from_flash(shared, *(operand.tensor for operand in wanted[name].operands)) for name in order
     }
     return {name: values[name] for name in wanted}
 

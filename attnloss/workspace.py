@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 MOST_KEPT_BYTES = 1 << 22
-"""Larger buffers are given back after a pass: twice a tile in float64."""
+"""Larger buffers are given back after a pass; a tile in float64 is just kept."""
 
 _idle = threading.local()
 

@@ -1,7 +1,5 @@
 """Checks of the arrays of a request, and their way to the four dimensions that the worker computes in."""
 
-from typing import Any
-
 import numpy as np
 
 from attnloss.shapes import Shapes, mask_fits
@@ -83,5 +81,3 @@ def check_window(window: list[int] | None, limit: int, field: str) -> None:
     """Refuse a window that is not within 0…limit."""
     if window is not None and not 0 <= window[0] < window[1] <= limit:
         raise Invalid.field(field, f"expected [start, stop] with 0 ≤ start < stop ≤ {limit}, came {window}")
-
-

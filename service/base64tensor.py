@@ -55,7 +55,7 @@ def decode_base64_tensor(fields: dict[str, Any], path: str) -> np.ndarray:
 def encode_base64_tensor(array: np.ndarray) -> dict[str, Any]:
     """The object that describes a float32, float64 or int64 array."""
     little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    text = binascii.b2a_base64(little_endian, newline=False).decode("ascii")
+    text = binascii.b2a_base64(little_endian.data, newline=False).decode("ascii")
     return {"shape": list(array.shape), "dtype": array.dtype.name, "base64": text}
 
 
@@ -64,7 +64,7 @@ def _check_keys(fields: dict[str, Any], path: str) -> None:
         raise Invalid.field(f"{path}.{unknown[0]}", "unknown field; a base64 tensor has shape, dtype and base64")
     if missing := sorted(_KEYS - fields.keys()):
         raise Invalid.field(f"{path}.{missing[0]}", "missing; a base64 tensor has shape, dtype and base64")
-    if fields["dtype"] not in DTYPES:
+    if not isinstance(fields["dtype"], str) or fields["dtype"] not in DTYPES:
         raise Invalid.field(f"{path}.dtype", f"expected one of {', '.join(DTYPES)}, came {fields['dtype']!r:.40}")
     shape = fields["shape"]
     if not isinstance(shape, list) or not all(type(dim) is int and dim >= 1 for dim in shape):

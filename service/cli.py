@@ -23,7 +23,9 @@ def root(
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [ATTNLOSS_HOST, else 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [ATTNLOSS_PORT, 8000]")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 takes a free one. [ATTNLOSS_PORT, 8000]")
+    ] = None,
     processes: Annotated[int | None, typer.Option(help="API processes. [ATTNLOSS_PROCESSES, by cores]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. [ATTNLOSS_DEVICE, auto]")] = None,
 ) -> None:

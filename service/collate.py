@@ -1,4 +1,4 @@
-"""Arrays of several jobs become the tensors of one call: stacked along batch, padded to the longest where they differ."""
+"""Arrays of several jobs become the tensors of one call: stacked along batch, padded to the longest if they differ."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

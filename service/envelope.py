@@ -81,8 +81,8 @@ class Envelope:
         except Exception:
             log.exception("request failed", request_id=request_id, path=scope["path"])
             if status == 0:
-                error = ServiceError("Something went wrong; the cause is in the server's log.")
-                await _refuse(error, request_id, scope, receive, send_with_id)
+                unknown = ServiceError("Something went wrong; the cause is in the server's log.")
+                await _refuse(unknown, request_id, scope, receive, send_with_id)
         self.state.metrics.answered(route, status)
         log.debug("request", request_id=request_id, method=scope["method"], path=scope["path"], status=status)
 

@@ -38,9 +38,7 @@ class ServiceError(Exception):
     title: ClassVar[str] = "Internal error"
     slug: ClassVar[str] = "internal"
 
-    def __init__(
-        self, detail: str, *, errors: Sequence[FieldProblem] = (), retry_after_s: float | None = None
-    ) -> None:
+    def __init__(self, detail: str, *, errors: Sequence[FieldProblem] = (), retry_after_s: float | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = tuple(errors)

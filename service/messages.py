@@ -76,7 +76,9 @@ def _array(buffer: zmq.Frame, dtype: str, shape: Sequence[int]) -> np.ndarray:
     return array if array.flags.aligned else array.copy()
 
 
-def _without_arrays(tree: dict[str, Any], path: list[str], arrays: list[tuple[list[str], np.ndarray]]) -> dict[str, Any]:
+def _without_arrays(
+    tree: dict[str, Any], path: list[str], arrays: list[tuple[list[str], np.ndarray]]
+) -> dict[str, Any]:
     """The tree with its arrays taken out, in order, into `arrays`."""
     rest: dict[str, Any] = {}
     for key, value in tree.items():

@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 import simdjson
 
-from service.errors import Invalid
+from service.errors import Invalid, NotJson
 
 LONGEST_LIST = 0xFFFFFF - 1
 """simdjson counts the elements of one list in 24 bits and saturates there."""
+
+DEEPEST_LISTS = 64
+"""numpy has no more dimensions, and what recurses here stays far from Python's limit."""
 
 
 def path_of(path: str, *index: int) -> str:
@@ -20,12 +23,15 @@ def nested_dims(array: simdjson.Array, path: str) -> tuple[int, ...]:
     """The dimensions of a nested list; every list in it has been visited but the innermost numbers.
 
     Raises:
+        NotJson: lists nested deeper than any array.
         Invalid: a list is empty, too long, or as long as no sibling; says the path and both lengths.
 
     """
     dims: list[int] = []
     level: Any = array
     while isinstance(level, simdjson.Array):
+        if len(dims) == DEEPEST_LISTS:
+            raise NotJson(f"{path} is nested too deep; the limit is {DEEPEST_LISTS}.")
         if len(level) == 0:
             raise Invalid.field(path_of(path, *[0] * len(dims)), "expected at least one element, came an empty list")
         if len(level) > LONGEST_LIST:
@@ -62,18 +68,18 @@ def verify_rows(array: simdjson.Array, path: str) -> None:
 def _verify(array: simdjson.Array, levels_below: int, path: str, rank: int) -> None:
     for i, item in enumerate(array):
         here = path_of(path, i)
-        if levels_below:
+        if levels_below and isinstance(item, simdjson.Array):
             _verify(item, levels_below - 1, here, rank)
         elif isinstance(item, simdjson.Array):
             raise Invalid.field(here, f"ragged: expected a number at depth {rank}, came a list of {len(item)}")
 
 
-def first_stranger(array: simdjson.Array, path: str) -> tuple[str, Any]:
-    """The path and value of the first element that is neither number nor list."""
+def first_stranger(array: simdjson.Array, path: str, levels: int = DEEPEST_LISTS) -> tuple[str, Any]:
+    """The path and value of the first element that is neither number nor list, or that is a list too deep."""
     for i, item in enumerate(array):
         here = path_of(path, i)
-        if isinstance(item, simdjson.Array):
-            where, stranger = first_stranger(item, here)
+        if isinstance(item, simdjson.Array) and levels:
+            where, stranger = first_stranger(item, here, levels - 1)
             if where:
                 return where, stranger
         elif isinstance(item, bool) or not isinstance(item, (int, float)):
@@ -91,10 +97,11 @@ def convert_lists(array: simdjson.Array, dims: tuple[int, ...], path: str) -> np
 def _fill(target: np.ndarray, array: simdjson.Array, path: str) -> None:
     if target.ndim > 1:
         for i, row in enumerate(array):
+            assert isinstance(row, simdjson.Array), "nested_dims has seen every row"
             _fill(target[i], row, path_of(path, i))
         return
-    row = array.as_list()
-    for i, item in enumerate(row):
+    items = array.as_list()
+    for i, item in enumerate(items):
         if item is not True and item is not False:
             raise Invalid.field(path_of(path, i), f"expected true or false, came {type(item).__name__} {item!r:.40}")
-    target[:] = row
+    target[:] = items

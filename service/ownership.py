@@ -29,12 +29,15 @@ def worker_supervisor(directory: RunDirectory, settings: Settings) -> Supervisor
     def came_up(pid: int) -> bool:
         return directory.worker_pid.exists() and directory.worker_pid.read_text() == str(pid)
 
+    def give_up(why: str) -> None:
+        directory.gave_up.write_text(why)
+
     return Supervisor(
         "service.worker_main",
         {"settings": settings.model_dump(mode="json"), "directory": str(directory.path)},
         environment={**WORKER_ENVIRONMENT, "PROMETHEUS_MULTIPROC_DIR": str(directory.metrics)},
         came_up=came_up,
-        on_give_up=directory.gave_up.write_text,
+        on_give_up=give_up,
     )
 
 

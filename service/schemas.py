@@ -1,6 +1,8 @@
 """What the endpoints take and give: pydantic models that validate and that OpenAPI shows."""
 
-from typing import Annotated, Any, Literal, Union
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, create_model
@@ -66,9 +68,7 @@ class TensorRequest(Model):
 class AttentionRequest(TensorRequest):
     """Body of POST /attention."""
 
-    returns: list[Statistic] = Field(
-        default_factory=lambda: ["output", "weights"], alias="return", min_length=1, description="What to answer."
-    )
+    returns: list[Statistic] = Field(["output", "weights"], alias="return", min_length=1, description="What to answer.")
 
 
 class LossEntry(Model):
@@ -78,12 +78,14 @@ class LossEntry(Model):
     label: str | None = Field(None, min_length=1, max_length=128, description="Key in the answer; default: the name.")
 
 
-def _parameter_field(parameter: Parameter) -> Any:
+def _parameter_field(parameter: Parameter) -> tuple[Any, Any]:
     types: dict[str, Any] = {"number": float, "integer": int, "map": Tensor, "target": Tensor}
     kind = Literal[parameter.choices] if parameter.kind == "choice" else types[parameter.kind]
     optional = kind if parameter.default is not None else kind | None
-    bounds = {"ge": parameter.minimum, "lt": parameter.maximum} if parameter.kind in ("number", "integer") else {}
-    return (optional, Field(parameter.default, description=parameter.help, **bounds))
+    bounds: dict[str, Any] = (
+        {"ge": parameter.minimum, "lt": parameter.maximum} if parameter.kind in ("number", "integer") else {}
+    )
+    return optional, Field(parameter.default, description=parameter.help, **bounds)
 
 
 def _loss_model(spec: LossSpec) -> type[LossEntry]:
@@ -96,16 +98,14 @@ def _loss_model(spec: LossSpec) -> type[LossEntry]:
 LOSS_MODELS: dict[str, type[LossEntry]] = {name: _loss_model(spec) for name, spec in LOSSES.items()}
 
 
-AnyLoss = Annotated[Union[tuple(LOSS_MODELS.values())], Field(discriminator="name")]  # noqa: UP007 (built from a tuple)
+AnyLoss: Any = Annotated[reduce(or_, LOSS_MODELS.values()), Field(discriminator="name")]
 
 
 class LossRequest(TensorRequest):
     """Body of POST /loss."""
 
-    returns: list[LossReturn] = Field(
-        default_factory=lambda: ["loss"], alias="return", min_length=1, description="What to answer."
-    )
-    losses: list[AnyLoss] | None = Field(  # type: ignore[valid-type]
+    returns: list[LossReturn] = Field(["loss"], alias="return", min_length=1, description="What to answer.")
+    losses: list[AnyLoss] | None = Field(
         None, min_length=1, description="Default: cross_entropy if `probability` is given, else entropy."
     )
     probability: Tensor | None = Field(

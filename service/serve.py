@@ -88,8 +88,6 @@ def _end(worker: Supervisor, apis: list[Supervisor], settings: Settings) -> int:
     for api in apis:
         api.signal(signal.SIGTERM)
     statuses = [api.wait(max(end_s - time.monotonic(), 0.1)) for api in apis]
-    statuses = [
-        api.stop(1.0) if status is None else status for api, status in zip(apis, statuses, strict=True)
-    ]
+    statuses = [api.stop(1.0) if status is None else status for api, status in zip(apis, statuses, strict=True)]
     worker.stop(_WORKER_END_S)
     return 0 if all(status == 0 for status in statuses) else 1

@@ -106,9 +106,7 @@ class Supervisor:
                 self._process = self._briefed_child()
 
     def _briefed_child(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, env=self._environment, pass_fds=self._pass_fds
-        )
+        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, env=self._environment, pass_fds=self._pass_fds)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(self._brief)

@@ -198,9 +198,7 @@ def _group(kind: Kind, options: dict[str, Any], arrays: dict[str, np.ndarray]) -
     shared["losses"] = [[loss["name"], loss["parameters"]] for loss in options["losses"]]
     shared["kind"] = kind
     shared["dims"] = [
-        [name, *array.shape[1::2]]
-        for name, array in sorted(arrays.items())
-        if name in ("query", "key", "value")
+        [name, *array.shape[1::2]] for name, array in sorted(arrays.items()) if name in ("query", "key", "value")
     ]
     shared["others"] = sorted(name for name in arrays if name == "mask" or name.startswith("losses."))
     return orjson.dumps(shared).decode()

@@ -93,7 +93,9 @@ def _results(batch: Batch, device: torch.device) -> list[dict[str, Any]]:
     with torch.set_grad_enabled(grad):
         scores = _scores(collated, head)
         evaluation = _evaluate(scores, collated, head)
-        results = [_result(job, part, evaluation, scores) for job, part in zip(batch.jobs, collated.slices, strict=True)]
+        results = [
+            _result(job, part, evaluation, scores) for job, part in zip(batch.jobs, collated.slices, strict=True)
+        ]
         if grad:
             sum(result.pop("total") for result in results).backward()
     for job, part, result in zip(batch.jobs, collated.slices, results, strict=True):

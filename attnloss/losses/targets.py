@@ -31,9 +31,7 @@ def kind_of(target: Tensor, kind: str | None, scores: Scores) -> str:
 
 def index(given: Tensor, scores: Scores, *, may_miss: bool) -> Int[Tensor, "#B #H n"]:
     """Lift an index target: each valid query's key is within 0…m−1, and allowed unless `may_miss`."""
-    lifted = ranks.lift_like(given, "target", scores.rank, scores.shape[:3]).to(
-        scores.query.device, torch.int64
-    )
+    lifted = ranks.lift_like(given, "target", scores.rank, scores.shape[:3]).to(scores.query.device, torch.int64)
     m = scores.shape[3]
     outside = scores.valid & ((lifted < 0) | (lifted >= m))
     if place := _first(outside):

@@ -1,7 +1,9 @@
+import threading
+
 import pytest
 import torch
 
-from attnloss import tiling
+from attnloss import tiling, workspace
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +23,9 @@ def tiled(request: pytest.FixtureRequest) -> None:
     """Run the test on both ways through the chunked backend."""
     if request.param == "many tiles":
         request.getfixturevalue("small_tiles")
+
+
+@pytest.fixture
+def fresh_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep no buffer of earlier tests."""
+    monkeypatch.setattr(workspace, "_idle", threading.local())

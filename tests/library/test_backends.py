@@ -7,9 +7,7 @@ from attnloss import attention, flash, losses
 from attnloss.scores import make_scores
 
 LONG = 300
-NEEDS_FLASH = pytest.mark.skipif(
-    flash.unavailable() is not None, reason="this torch has no flash kernel for CPU"
-)
+NEEDS_FLASH = pytest.mark.skipif(flash.unavailable() is not None, reason="this torch has no flash kernel for CPU")
 
 
 def tensors(n: int = LONG, m: int = LONG, size: float = 1.0) -> tuple[torch.Tensor, ...]:
@@ -17,18 +15,24 @@ def tensors(n: int = LONG, m: int = LONG, size: float = 1.0) -> tuple[torch.Tens
 
 
 @NEEDS_FLASH
-def test_auto_picks_flash_where_one_pass_of_it_is_enough() -> None:
-    for returns in [("output",), ("lse",), ("output", "lse"), ("entropy",), ("entropy", "lse")]:
+def test_auto_picks_flash_for_the_output_and_an_lse_beside_it() -> None:
+    for returns in [("output",), ("output", "lse")]:
         assert attention(*tensors(), returns=returns).backend == "flash"
-    assert attention(*tensors(), returns=("output", "entropy")).backend == "chunked"
+
+
+def test_auto_picks_chunked_where_its_one_pass_gives_more() -> None:
+    for returns in [("lse",), ("entropy",), ("output", "entropy")]:
+        assert attention(*tensors(), returns=returns).backend == "chunked"
 
 
 @NEEDS_FLASH
-def test_auto_takes_two_passes_of_flash_where_a_gradient_is_wanted() -> None:
+@pytest.mark.parametrize("returns", [("entropy",), ("output", "entropy"), ("lse",)])
+@pytest.mark.usefixtures("small_tiles")
+def test_auto_picks_flash_for_gradients_beyond_one_tile(returns: tuple[str, ...]) -> None:
     needing = [tensor.requires_grad_() for tensor in tensors()]
-    assert attention(*needing, returns=("output", "entropy")).backend == "flash"
+    assert attention(*needing, returns=returns).backend == "flash"
     with torch.no_grad():
-        assert attention(*needing, returns=("output", "entropy")).backend == "chunked"
+        assert attention(*needing, returns=returns).backend == "chunked"
 
 
 @pytest.mark.parametrize("name", ["weights", "max", "received", "top"])
@@ -38,13 +42,10 @@ def test_auto_picks_chunked_for_what_flash_cannot_give(name: str) -> None:
     assert result.backend == "chunked"
 
 
+@pytest.mark.usefixtures("small_tiles")
 def test_auto_picks_chunked_where_the_identity_would_lose_digits() -> None:
-    query, key, value = tensors(size=100.0)
+    query, key, value = (tensor.requires_grad_() for tensor in tensors(size=100.0))
     assert attention(query, key, value, returns=("entropy",)).backend == "chunked"
-
-
-def test_auto_picks_chunked_for_small_problems() -> None:
-    assert attention(*tensors(n=3, m=3)).backend == "chunked"
 
 
 REFUSALS = {

@@ -27,9 +27,7 @@ MASK = torch.tensor([[(i + j) % 4 != 0 for j in range(M)] for i in range(N)])
 
 
 @pytest.mark.parametrize("field", ["target", "probability"])
-@pytest.mark.parametrize(
-    "shape", [(N, M), (1, 1, N, M), (BATCH, 1, N, M), (1, HEADS, N, M), (BATCH, HEADS, N, M)]
-)
+@pytest.mark.parametrize("shape", [(N, M), (1, 1, N, M), (BATCH, 1, N, M), (1, HEADS, N, M), (BATCH, HEADS, N, M)])
 @pytest.mark.parametrize("eps", [0.0, 0.1])
 @pytest.mark.usefixtures("tiled")
 def test_dense_agrees_with_the_twin_and_passes_gradients_to_the_map(
@@ -45,9 +43,7 @@ def test_dense_agrees_with_the_twin_and_passes_gradients_to_the_map(
 
 
 @pytest.mark.parametrize("shape", [(N,), (1, HEADS, N), (BATCH, HEADS, N)])
-@pytest.mark.parametrize(
-    "options", [{}, {"eps": 0.2}, {"mask": MASK, "eps": 0.2}, {"causal": True, "eps": 0.2}]
-)
+@pytest.mark.parametrize("options", [{}, {"eps": 0.2}, {"mask": MASK, "eps": 0.2}, {"causal": True, "eps": 0.2}])
 @pytest.mark.usefixtures("tiled")
 def test_index_agrees_with_the_twin(shape: tuple[int, ...], options: dict[str, object]) -> None:
     query, key = problem()
@@ -106,9 +102,7 @@ def test_mass_on_keys_that_are_not_allowed_does_not_count() -> None:
     inside = inside / inside.sum(-1, keepdim=True)
     outside = torch.where(MASK, inside, 0.7)
     for field in ("target", "probability"):
-        losses = [
-            cross_entropy(query, key, **{field: given}, mask=MASK, eps=0.01) for given in (inside, outside)
-        ]
+        losses = [cross_entropy(query, key, **{field: given}, mask=MASK, eps=0.01) for given in (inside, outside)]
         torch.testing.assert_close(*losses)
 
 

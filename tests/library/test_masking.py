@@ -89,9 +89,7 @@ def test_a_length_of_zero_leaves_no_valid_query_and_a_mean_of_zero() -> None:
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("lengths", [{}, {"query_lengths": [2, 5], "key_lengths": [7, 1]}])
-def test_valid_in_closed_form_is_what_the_allowed_keys_say(
-    causal: bool, lengths: dict[str, list[int]]
-) -> None:
+def test_valid_in_closed_form_is_what_the_allowed_keys_say(causal: bool, lengths: dict[str, list[int]]) -> None:
     query, key = torch.randn(2, 5, 3), torch.randn(2, 3, 3) if not lengths else torch.randn(2, 7, 3)
     closed = make_scores(query, key, causal=causal, **lengths)
     mask = torch.ones(5, key.shape[1], dtype=torch.bool)
@@ -104,9 +102,7 @@ def test_a_mask_may_have_size_one_in_batch_and_heads() -> None:
     mask = torch.rand(5, 7) > 0.3
     plain = attention(query, key, mask=mask, returns=("weights",)).weights
     for shape in [(1, 1, 5, 7), (2, 1, 5, 7), (1, 6, 5, 7), (2, 6, 5, 7)]:
-        assert torch.equal(
-            attention(query, key, mask=mask.expand(shape), returns=("weights",)).weights, plain
-        )
+        assert torch.equal(attention(query, key, mask=mask.expand(shape), returns=("weights",)).weights, plain)
 
 
 @pytest.mark.usefixtures("tiled")

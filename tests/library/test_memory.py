@@ -6,6 +6,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnloss import attention, losses, tiling
 
+pytestmark = pytest.mark.usefixtures("fresh_workspace")
+
 N = 1024
 
 

@@ -39,9 +39,7 @@ MISUSES = {
 
 
 @pytest.mark.parametrize(("change", "field", "message"), MISUSES.values(), ids=MISUSES.keys())
-def test_misuse_names_the_argument_and_states_both_sides(
-    change: dict[str, object], field: str, message: str
-) -> None:
+def test_misuse_names_the_argument_and_states_both_sides(change: dict[str, object], field: str, message: str) -> None:
     arguments = {"query": QUERY, "key": KEY, "value": KEY} | change
     with pytest.raises(FieldError, match=message) as caught:
         attention(**arguments)

@@ -26,12 +26,8 @@ def test_importing_what_a_validating_process_needs_does_not_import_torch(module:
 
 def test_attention_is_the_function_in_whatever_order_one_imports() -> None:
     python("from attnloss.attention import attention as a; import attnloss; assert attnloss.attention is a")
-    python(
-        "import attnloss; f = attnloss.attention; import attnloss.streaming; assert attnloss.attention is f"
-    )
-    python(
-        "import attnloss.attention; from attnloss import attention, lse, expect; assert callable(attention)"
-    )
+    python("import attnloss; f = attnloss.attention; import attnloss.streaming; assert attnloss.attention is f")
+    python("import attnloss.attention; from attnloss import attention, lse, expect; assert callable(attention)")
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -11,9 +11,7 @@ from torch import Tensor
 from attnloss import attention, losses, tiling
 
 NAMES = ("output", "weights", "lse", "entropy", "max", "received")
-SETTINGS = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite

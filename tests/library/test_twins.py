@@ -54,9 +54,7 @@ FUNCTIONS = {
 }
 
 
-def with_gradient(
-    compute: Callable[..., Tensor], tensors: tuple[Tensor, ...], **options: object
-) -> list[Tensor]:
+def with_gradient(compute: Callable[..., Tensor], tensors: tuple[Tensor, ...], **options: object) -> list[Tensor]:
     """The finite part of the result, and the gradients of a fixed combination of it."""
     result = compute(*tensors, **options)
     result = torch.where(result.isneginf(), 0.0, result)
@@ -93,9 +91,7 @@ def test_gradients_of_several_results_add_up() -> None:
     tensors = inputs()
     truth = with_gradient(together, tensors, backend="reference")
     for backend in ("chunked", "flash"):
-        torch.testing.assert_close(
-            with_gradient(together, tensors, backend=backend), truth, rtol=0, atol=1e-12
-        )
+        torch.testing.assert_close(with_gradient(together, tensors, backend=backend), truth, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -107,9 +103,7 @@ def test_gradcheck_passes_in_float64(backend: str, causal: bool) -> None:
     value = torch.randn(1, 2, 3, 2, dtype=torch.float64, requires_grad=True)
 
     def compute(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
-        result = attention(
-            query, key, value, returns=("output", "lse", "entropy"), causal=causal, backend=backend
-        )
+        result = attention(query, key, value, returns=("output", "lse", "entropy"), causal=causal, backend=backend)
         index = losses.cross_entropy(
             query, key, target=torch.zeros(3, dtype=torch.int64), causal=causal, backend=backend
         )
