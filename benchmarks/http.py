@@ -79,9 +79,7 @@ def serving(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [*command, str(port)], cwd=ROOT, stdout=log, stderr=log, start_new_session=True
-        )
+        process = subprocess.Popen([*command, str(port)], cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
         try:
             yield process, port
         except BaseException:
@@ -152,9 +150,7 @@ def throughput(plan: Plan) -> tuple[list[str], list[str]]:
     return rows, failures
 
 
-def throughput_row(
-    work: load.Work, baseline: list[load.Tally], service: list[load.Tally]
-) -> tuple[str, float]:
+def throughput_row(work: load.Work, baseline: list[load.Tally], service: list[load.Tally]) -> tuple[str, float]:
     """Write one row of the table; the ratio that counts is the median over the rounds."""
     pairs = zip(service, baseline, strict=True)
     ratios = [ours.rate / theirs.rate if theirs.rate else float("nan") for ours, theirs in pairs]

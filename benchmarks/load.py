@@ -35,9 +35,7 @@ class Work:
     def tensors(self, connection: int) -> dict[str, np.ndarray]:
         """Draw query, key and value of a connection, the same in every process."""
         draw = np.random.default_rng([connection, *self.shape])
-        return {
-            name: draw.standard_normal(self.shape, dtype=np.float32) for name in ("query", "key", "value")
-        }
+        return {name: draw.standard_normal(self.shape, dtype=np.float32) for name in ("query", "key", "value")}
 
     def truth(self, connection: int) -> dict[str, np.ndarray]:
         """Compute the right answer for a connection, in float64."""

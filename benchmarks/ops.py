@@ -82,10 +82,7 @@ def compare(n: int, repetitions: int, *, grad: bool) -> float:
         }
         backend = attention(*inputs, returns=("output", "entropy")).backend
     times = interleaved(functions, repetitions)
-    cells = [
-        f"{statistics.median(times[name]):.1f} ({min(times[name]):.1f}–{max(times[name]):.1f})"
-        for name in times
-    ]
+    cells = [f"{statistics.median(times[name]):.1f} ({min(times[name]):.1f}–{max(times[name]):.1f})" for name in times]
     ratio = statistics.median(times["ours"]) / statistics.median(times["sdpa"])
     what = "forward and backward" if grad else "forward"
     print(f"| {n} | {what} | {' | '.join(cells)} | {ratio:.2f}× | {backend} |")
@@ -111,11 +108,7 @@ def measure_memory(n: int, grad: bool) -> None:
     """Print the extra peak of one call in this process, which must be fresh."""
     warm = tuple(tensor.requires_grad_(grad) for tensor in tensors(16))
     inputs = tuple(tensor.requires_grad_(grad) for tensor in tensors(n))
-    run = (
-        (lambda leaves: torch.autograd.grad(total(*leaves), leaves))
-        if grad
-        else (lambda leaves: total(*leaves))
-    )
+    run = (lambda leaves: torch.autograd.grad(total(*leaves), leaves)) if grad else (lambda leaves: total(*leaves))
     run(warm)
     forget_peak()
     before = peak_mib()
@@ -147,9 +140,7 @@ def machine() -> str:
 
 def report(repetitions: int, threads: int) -> bool:
     print(f"Attention and entropy, {HEADS} heads of {WIDTH}, float32. {machine()}\n")
-    print(
-        "| n | what | SDPA alone, ms | attention + entropy, ms | ratio | backend |\n|---|---|---|---|---|---|"
-    )
+    print("| n | what | SDPA alone, ms | attention + entropy, ms | ratio | backend |\n|---|---|---|---|---|---|")
     met = True
     for n in (1024, 4096):
         for grad in (False, True):
@@ -165,9 +156,7 @@ def report(repetitions: int, threads: int) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)

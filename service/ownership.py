@@ -17,6 +17,10 @@ WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 """Threads of a CPU batch must not spin while they wait for the next: it halves the throughput of everything else."""
 
 
+HEAP_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
+"""Bodies and arrays come from glibc's heap: fresh pages for each of them cost a request 0.8 ms of page faults."""
+
+
 def group_name() -> str:
     """Names the processes that share a worker: those that one `uvicorn --workers N` started, else this one alone."""
     parent = multiprocessing.parent_process()
@@ -35,7 +39,7 @@ def worker_supervisor(directory: RunDirectory, settings: Settings) -> Supervisor
     return Supervisor(
         "service.worker_main",
         {"settings": settings.model_dump(mode="json"), "directory": str(directory.path)},
-        environment={**WORKER_ENVIRONMENT, "PROMETHEUS_MULTIPROC_DIR": str(directory.metrics)},
+        environment={**WORKER_ENVIRONMENT, **HEAP_ENVIRONMENT, "PROMETHEUS_MULTIPROC_DIR": str(directory.metrics)},
         came_up=came_up,
         on_give_up=give_up,
     )

@@ -10,7 +10,7 @@ from types import FrameType
 import structlog
 
 from service.logs import configure_logs
-from service.ownership import worker_supervisor
+from service.ownership import HEAP_ENVIRONMENT, worker_supervisor
 from service.rundir import RunDirectory
 from service.settings import Settings
 from service.supervisor import Supervisor
@@ -76,6 +76,7 @@ def _api_supervisor(listener: socket.socket, directory: RunDirectory, settings: 
     return Supervisor(
         "service.api_process",
         brief,
+        environment=HEAP_ENVIRONMENT,
         pass_fds=[listener.fileno()],
         came_up=lambda pid: False,
         on_give_up=lambda why: log.error("API process does not come up", why=why),

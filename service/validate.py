@@ -108,7 +108,9 @@ def _loss(entry: LossEntry, path: str, request: LossRequest) -> _Loss:
         key: _map_or_index(array, parameters.get("kind") if key == "target" else "dense", places[key], request, shapes)
         for key, array in arrays.items()
     }
-    options = {"name": name, "label": entry.label or name, "weight": entry.weight, "places": places}
+    tails = {key: 1 if key == "target" and parameters.get("kind") == "index" else 2 for key in arrays}
+    options = {"name": name, "label": entry.label or name, "weight": entry.weight}
+    options["places"] = {key: [places[key], array.ndim - tails[key]] for key, array in arrays.items()}
     return _Loss(entry.label or name, options | {"parameters": parameters}, rank_4)
 
 

@@ -67,18 +67,18 @@ def _failure(job: Job, error: Exception) -> ServiceError:
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, FieldError):
-        return Invalid.field(path_of(error.field, *_in_rank(error.index, job)), str(error))
+        return Invalid.field(path_of(error.field, *error.index), str(error))
     if isinstance(error, torch.OutOfMemoryError):
         return TooLarge(f"The device has no memory for a job of cost {job.cost}; send fewer queries or keys at once.")
     log.error("computation failed", group=job.group, cost=job.cost, exc_info=error)
     return ComputeFailed("The computation failed; the cause is in the server's log.")
 
 
-def _in_rank(index: tuple[int, ...], job: Job) -> tuple[int, ...]:
-    """A place in rank 4 in the job's own rank."""
+def _in_rank(index: tuple[int, ...], leading: int) -> tuple[int, ...]:
+    """A place in rank 4 as one in an array that has 0, 1 (batch) or 2 dimensions before its last ones."""
     if len(index) < 3:
         return index
-    return {2: index[2:], 3: (index[0], *index[2:]), 4: index}[job.options["rank"]]
+    return (index[2:], (index[0], *index[2:]), index)[leading]
 
 
 def _results(batch: Batch, device: torch.device) -> list[dict[str, Any]]:
@@ -148,8 +148,11 @@ def _evaluate(scores: Scores, collated: Collated, head: Job) -> Evaluation:
 
 
 def _placed(error: FieldError, loss: dict[str, Any]) -> FieldError:
-    """The error at the field's place in the request, as in `losses[1].target`."""
-    return FieldError(loss["places"].get(error.field, error.field), error.index, str(error))
+    """The error at the field's place in the request, as in `losses[1].target`, index included."""
+    if error.field not in loss["places"]:
+        return error
+    place, leading = loss["places"][error.field]
+    return FieldError(place, _in_rank(error.index, leading), str(error))
 
 
 def _result(job: Job, part: slice, evaluation: Evaluation, scores: Scores) -> dict[str, Any]:

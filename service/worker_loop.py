@@ -1,4 +1,8 @@
-"""The worker's end of the link: one thread receives and sends, one computes; the next batch forms meanwhile."""
+"""The worker's end of the link: receives jobs, computes batches, sends outcomes.
+
+One thread does all of it, since handing every message to another costs more than a small batch. Jobs that arrive
+during a computation wait in the socket; when it lasts, an attendant thread takes the socket over and answers for it.
+"""
 
 import mmap
 import os
@@ -24,7 +28,7 @@ ALL_CORES_FROM_S = 2e-3
 
 _ID_BYTES = 16
 _ROUTE_BYTES = 8
-_STOP = b"stop"
+_ATTENDANCE_S = 0.25
 
 log = structlog.get_logger()
 
@@ -79,11 +83,11 @@ class WorkerLoop:
     ) -> None:
         self._worker = worker
         self._batcher = batcher
-        self._context = context
         self._announcement = announcement
         self._metrics = metrics
-        self._changed = threading.Condition()
-        self._computing: set[bytes] = set()
+        self._link = threading.Lock()
+        self._ended = threading.Event()
+        self._computing: frozenset[bytes] = frozenset()
         self._end_by_s: float | None = None
         self._state = {
             "pid": os.getpid(),
@@ -98,94 +102,76 @@ class WorkerLoop:
         self._router.set(zmq.RCVHWM, 0)
         self._router.set(zmq.LINGER, 2000)
         self._router.bind(address)
-        outbox = f"inproc://outbox-{self._state['incarnation']}"
-        self._inner = context.socket(zmq.PAIR)
-        self._inner.bind(outbox)
-        self._outbox = context.socket(zmq.PAIR)
-        self._outbox.set(zmq.SNDHWM, 0)
-        self._outbox.connect(outbox)
+        self._wake_read, self._wake_write = os.pipe()
+        self._poller = zmq.Poller()
+        self._poller.register(self._router, zmq.POLLIN)
+        self._poller.register(self._wake_read, zmq.POLLIN)
 
     def run(self) -> None:
         """Compute until ended and empty; closes what it opened."""
-        mailman = threading.Thread(target=self._exchange, name="link")
-        mailman.start()
+        attendant = threading.Thread(target=self._attend, name="attendant", daemon=True)
+        attendant.start()
         try:
-            while (work := self._next()) is not None:
-                late, batch = work
+            while self._receive_until_there_is_work():
+                late = self._batcher.expire(time.monotonic())
                 self._answer(Outcome(job.id, error=_TOO_LATE.to_wire()) for job in late)
+                batch = self._batcher.take()
+                self._metrics.waiting(len(self._batcher))
                 if batch is not None:
                     self._compute(batch)
         finally:
-            self._outbox.send(_STOP)
-            mailman.join()
-            self._outbox.close()
+            self._ended.set()
+            attendant.join()
+            self._router.close()
             self._announcement.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
 
     def end(self, within_s: float) -> None:
-        """Finish the jobs that wait, for at most `within_s`, then let `run` return. Any thread may call it."""
-        with self._changed:
-            self._end_by_s = time.monotonic() + within_s
-            self._changed.notify()
+        """Finish the jobs that wait, for at most `within_s`, then let `run` return. Any thread may call it, once."""
+        self._end_by_s = time.monotonic() + within_s
+        os.write(self._wake_write, b"!")
 
-    def _next(self) -> tuple[list[Job], Batch | None] | None:
-        with self._changed:
-            self._computing.clear()
+    def _receive_until_there_is_work(self) -> bool:
+        """Take in what has arrived, waiting if nothing has; false when the end has come."""
+        with self._link:
+            self._receive()
             while not len(self._batcher):
                 if self._end_by_s is not None:
-                    return None
-                self._changed.wait()
-            if self._end_by_s is not None and time.monotonic() > self._end_by_s:
-                return None
-            late = self._batcher.expire(time.monotonic())
-            batch = self._batcher.take()
-            self._metrics.waiting(len(self._batcher))
-            if batch is not None:
-                self._computing.update(job.id for job in batch.jobs)
-        return late, batch
+                    return False
+                self._poller.poll()
+                self._receive()
+        return self._end_by_s is None or time.monotonic() < self._end_by_s
 
     def _compute(self, batch: Batch) -> None:
+        self._computing = frozenset(job.id for job in batch.jobs)
         self._announcement.write(batch.jobs)
         single_thread_s = self._batcher.cost_model.predict_s(batch.cost, batch.padded)
         outcomes = self._worker.run(batch, all_cores=single_thread_s > ALL_CORES_FROM_S)
         self._announcement.write(())
-        self._metrics.computed(batch, outcomes)
         self._answer(outcomes)
+        self._computing = frozenset()
+        self._metrics.computed(batch, outcomes)
 
     def _answer(self, outcomes: Iterable[Outcome]) -> None:
-        for outcome in outcomes:
-            send(self._outbox, [outcome.job_id[:_ROUTE_BYTES], *outcome_frames(outcome)])
+        with self._link:
+            for outcome in outcomes:
+                send(self._router, [outcome.job_id[:_ROUTE_BYTES], *outcome_frames(outcome)])
 
-    def _exchange(self) -> None:
-        """The link's thread: frames in from the API processes, outcomes out to them."""
-        poller = zmq.Poller()
-        poller.register(self._router, zmq.POLLIN)
-        poller.register(self._inner, zmq.POLLIN)
-        stopping = False
-        while not stopping:
-            ready = dict(poller.poll())
-            if self._inner in ready:
-                stopping = self._forward()
-            if self._router in ready:
-                self._receive()
-        self._inner.close()
-        self._router.close()
-
-    def _forward(self) -> bool:
-        """Send on what the computing thread wrote; true if it was the end."""
-        while self._inner.get(zmq.EVENTS) & zmq.POLLIN:
-            frames = self._inner.recv_multipart(copy=False)
-            if len(frames) == 1:
-                return True
-            self._router.send_multipart(frames, copy=False)
-        return False
+    def _attend(self) -> None:
+        """Answer hellos, and let jobs be cancelled, while a computation lasts."""
+        while not self._ended.wait(_ATTENDANCE_S):
+            if self._computing and self._link.acquire(blocking=False):
+                try:
+                    if self._computing:  # else the other thread is at the batcher
+                        self._receive()
+                finally:
+                    self._link.release()
 
     def _receive(self) -> None:
-        with self._changed:
-            while self._router.get(zmq.EVENTS) & zmq.POLLIN:
-                sender, *frames = self._router.recv_multipart(copy=False)
-                self._understand(sender.bytes, frames)
-            self._metrics.waiting(len(self._batcher))
-            self._changed.notify()
+        while self._router.get(zmq.EVENTS) & zmq.POLLIN:
+            sender, *frames = self._router.recv_multipart(copy=False)
+            self._understand(sender.bytes, frames)
 
     def _understand(self, sender: bytes, frames: list[zmq.Frame]) -> None:
         kind = frames[0].bytes

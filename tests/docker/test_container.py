@@ -46,9 +46,7 @@ class Compose:
             command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
         if done.returncode:
-            raise AssertionError(
-                f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-            )
+            raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout.strip()
 
     def python(self, program: str) -> str:

@@ -134,7 +134,7 @@ def test_a_client_that_goes_away_gives_its_place_back(narrow: Any) -> None:
 
 
 def test_504_once_the_deadline_has_passed(narrow: Any, refused: Refused) -> None:
-    body = {"query": zeros(30_000), "key": zeros(30_000), "return": ["entropy"]}
+    body = {"query": zeros(32_000), "key": zeros(32_000), "return": ["entropy", "max", "received"]}
     refused(narrow.client.post("/attention", json=body), 504, "0.4")
     eventually_right(narrow)
 

@@ -34,9 +34,7 @@ def a_job(
     )
 
 
-def a_batcher(
-    jobs: Sequence[Job] = (), limits: BatchLimits = ROOMY, cost_model: CostModel = EAGER
-) -> Batcher:
+def a_batcher(jobs: Sequence[Job] = (), limits: BatchLimits = ROOMY, cost_model: CostModel = EAGER) -> Batcher:
     batcher = Batcher(limits, cost_model)
     for job in jobs:
         batcher.put(job)

@@ -16,7 +16,9 @@ from service.messages import Frames, job_frames, job_from, outcome_frames, outco
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8)
 dtypes = st.sampled_from([np.float32, np.float64, np.int64, np.bool_])
 arrays = dtypes.flatmap(lambda dtype: npst.arrays(dtype, npst.array_shapes(min_dims=1, max_dims=4, max_side=4)))
-plain = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | names
+plain = (
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | names
+)
 options = st.dictionaries(
     names, st.recursive(plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3))
 )
@@ -28,7 +30,9 @@ results = st.recursive(
 
 
 def received(frames: Frames) -> list[zmq.Frame]:
-    return [zmq.Frame(bytes(memoryview(frame).cast("B")) if isinstance(frame, np.ndarray) else frame) for frame in frames]
+    return [
+        zmq.Frame(bytes(memoryview(frame).cast("B")) if isinstance(frame, np.ndarray) else frame) for frame in frames
+    ]
 
 
 def misaligned(frames: Frames) -> list[Any]:

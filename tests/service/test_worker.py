@@ -152,7 +152,9 @@ def test_a_sum_of_losses_that_overflows_is_invalid() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 def test_every_number_of_an_answer_is_finite_but_the_lse_of_a_masked_query(dtype: str) -> None:
     asked = ["output", "weights", "lse", "entropy", "max", "received", "top", "loss", "per_query", "grad"]
-    job = loss(value=numbers(3, 2), dtype=dtype, mask=np.eye(3, dtype=bool) & [False, True, True], **{"return": asked}, top_k=2)
+    job = loss(
+        value=numbers(3, 2), dtype=dtype, mask=np.eye(3, dtype=bool) & [False, True, True], **{"return": asked}, top_k=2
+    )
     (outcome,) = run(job)
     result = result_of(outcome)
     assert set(result) == {*asked, "losses", "backend", "device"}
@@ -164,7 +166,9 @@ def test_every_number_of_an_answer_is_finite_but_the_lse_of_a_masked_query(dtype
     assert encode_json(result).count(b"null") == 1
 
 
-@pytest.mark.parametrize(("dtype", "answered"), [("float32", "float32"), ("float64", "float64"), ("bfloat16", "float32")])
+@pytest.mark.parametrize(
+    ("dtype", "answered"), [("float32", "float32"), ("float64", "float64"), ("bfloat16", "float32")]
+)
 def test_answers_are_float32_or_float64_if_asked(dtype: str, answered: str) -> None:
     (outcome,) = run(loss(dtype=dtype, value=numbers(3, 2), **{"return": ["loss", "grad", "output", "per_query"]}))
     result = result_of(outcome)
@@ -180,7 +184,10 @@ def test_a_loss_without_any_valid_query_is_zero_with_zero_gradients(name: str) -
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
-    entries = [{"name": "entropy", "weight": 2.0}, {"name": "cross_entropy", "target": np.array([0, 1, 2]), "weight": -0.5}]
+    entries = [
+        {"name": "entropy", "weight": 2.0},
+        {"name": "cross_entropy", "target": np.array([0, 1, 2]), "weight": -0.5},
+    ]
     result = result_of(run(loss(losses=entries))[0])
     parts = result["losses"]
     assert result["loss"] == pytest.approx(2 * parts["entropy"] - 0.5 * parts["cross_entropy"], rel=1e-6)

@@ -1,0 +1,281 @@
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zmq
+
+from service.batcher import Batch, Batcher, BatchLimits
+from service.cost import BEFORE_MEASUREMENT
+from service.errors import ComputeFailed, DeadlinePassed, Invalid, Unavailable
+from service.job import Job, Outcome
+from service.link import Link
+from service.metrics import WorkerMetrics
+from service.settings import Settings
+from service.validate import attention_job, loss_job
+from service.worker import Worker
+from service.worker_loop import Announcement, WorkerLoop
+
+pytestmark = pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+
+
+class SlowWorker(Worker):
+    """A worker that holds every batch until it is let go, and remembers what it computed."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        super().__init__("cpu")
+        self.go = threading.Event()
+        if not held:
+            self.go.set()
+        self.began = threading.Event()
+        self.batches: list[list[bytes]] = []
+
+    def run(self, batch: Batch, *, all_cores: bool = False) -> list[Outcome]:
+        self.batches.append([job.id for job in batch.jobs])
+        self.began.set()
+        assert self.go.wait(20)
+        return super().run(batch, all_cores=all_cores)
+
+
+@contextlib.contextmanager
+def serving(
+    context: zmq.Context[Any], address: str, tmp_path: Path, worker: Worker | None = None
+) -> Iterator[WorkerLoop]:
+    announcement = Announcement(tmp_path / "announced", 64)
+    batcher = Batcher(BatchLimits(1 << 24, 64), BEFORE_MEASUREMENT)
+    loop = WorkerLoop(worker or SlowWorker(), batcher, context, address, announcement, WorkerMetrics())
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.end(5)
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[Any]]:
+    context: zmq.Context[Any] = zmq.Context()
+    yield context
+    context.destroy(linger=0)
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"ipc://{tmp_path}/link"
+
+
+@contextlib.asynccontextmanager
+async def linked(context: zmq.Context[Any], address: str, why: str | None = None) -> AsyncIterator[Link]:
+    link = Link(context, address, lambda: why)
+    link.start()
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+async def until(condition: Any, within_s: float = 10) -> None:
+    end_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end_s, "waited in vain"
+        await asyncio.sleep(0.01)
+
+
+async def ready(link: Link) -> None:
+    await until(lambda: link.worker.state == "ready")
+
+
+def a_job(link: Link, n: int = 4, *, deadline_s: float = 20.0, seed: int = 0) -> Job:
+    values = np.random.default_rng(seed).normal(size=(n, 4))
+    fields = {"query": values, "key": values, "value": values}
+    return attention_job(fields, Settings(deadline_s=deadline_s), link.new_job_id())
+
+
+def the_weights(job: Job) -> np.ndarray:
+    query, key = job.arrays["query"][0, 0], job.arrays["key"][0, 0]
+    weights = np.exp(query @ key.T / 2)
+    return np.asarray(weights / weights.sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize("transport", ["ipc", "inproc"])
+def test_every_job_gets_its_own_result(context: zmq.Context[Any], address: str, tmp_path: Path, transport: str) -> None:
+    address = address if transport == "ipc" else "inproc://link"
+
+    async def main() -> None:
+        async with linked(context, address) as link:
+            await ready(link)
+            jobs = [a_job(link, n, seed=n) for n in (3, 4, 3, 200, 5)]
+            answers = await asyncio.gather(*map(link.compute, jobs))
+            for job, answer in zip(jobs, answers, strict=True):
+                np.testing.assert_allclose(answer["result"]["weights"], the_weights(job), atol=1e-5)
+            assert link.owed == 0
+
+    with serving(context, address, tmp_path):
+        asyncio.run(main())
+
+
+def test_the_worker_is_known_by_its_pid_and_device(context: zmq.Context[Any], address: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with linked(context, address) as link:
+            assert link.worker.public() == {"pid": None, "device": None, "state": "starting"}
+            await ready(link)
+            assert link.worker.public() == {"pid": os.getpid(), "device": "cpu", "state": "ready"}
+
+    with serving(context, address, tmp_path):
+        asyncio.run(main())
+
+
+def test_a_job_that_fails_raises_the_error_it_ended_in(context: zmq.Context[Any], address: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with linked(context, address) as link:
+            await ready(link)
+            fields = {"query": np.ones((2, 4)), "key": np.ones((2, 4)), "probability": np.ones((2, 2))}
+            with pytest.raises(Invalid) as caught:
+                await link.compute(loss_job(fields, Settings(), link.new_job_id()))
+            assert caught.value.errors[0].field == "probability[0]"
+
+    with serving(context, address, tmp_path):
+        asyncio.run(main())
+
+
+def test_a_job_is_unavailable_before_a_worker_was_ever_up(context: zmq.Context[Any], address: str) -> None:
+    async def main() -> None:
+        async with linked(context, address) as link:
+            with pytest.raises(Unavailable, match="starting"):
+                await link.compute(a_job(link))
+            assert link.owed == 0
+
+    asyncio.run(main())
+
+
+def test_a_job_is_unavailable_with_the_reason_once_no_worker_comes_up(context: zmq.Context[Any], address: str) -> None:
+    async def main() -> None:
+        async with linked(context, address, why="It ended 3 times.") as link:
+            await until(lambda: link.worker.state == "failed")
+            with pytest.raises(Unavailable, match="It ended 3 times"):
+                await link.compute(a_job(link))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("starts_before", [True, False])
+def test_a_job_not_answered_by_its_deadline_ends_in_deadline_passed(
+    context: zmq.Context[Any], address: str, tmp_path: Path, starts_before: bool
+) -> None:
+    worker = SlowWorker(held=True)
+
+    async def main() -> None:
+        async with linked(context, address) as link:
+            await ready(link)
+            others = [] if starts_before else [asyncio.create_task(link.compute(a_job(link)))]
+            await until(lambda: starts_before or worker.began.is_set())
+            late = a_job(link, deadline_s=0.2)
+            with pytest.raises(DeadlinePassed):
+                await link.compute(late)
+            worker.go.set()
+            await asyncio.gather(*others)
+            await link.compute(a_job(link))
+            assert ([late.id] in worker.batches) == starts_before
+            assert link.owed == 0
+
+    with serving(context, address, tmp_path, worker):
+        asyncio.run(main())
+
+
+def test_a_cancelled_job_leaves_its_place_and_is_not_computed(
+    context: zmq.Context[Any], address: str, tmp_path: Path
+) -> None:
+    worker = SlowWorker(held=True)
+
+    async def main() -> None:
+        async with linked(context, address) as link:
+            await ready(link)
+            first = asyncio.create_task(link.compute(a_job(link)))
+            await until(worker.began.is_set)
+            given_up = a_job(link)
+            second = asyncio.create_task(link.compute(given_up))
+            await asyncio.sleep(0.1)
+            second.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await second
+            assert link.owed == 1
+            await asyncio.sleep(0.1)
+            worker.go.set()
+            await first
+            await link.compute(a_job(link))
+            assert given_up.id not in [job_id for batch in worker.batches for job_id in batch]
+
+    with serving(context, address, tmp_path, worker):
+        asyncio.run(main())
+
+
+def test_jobs_that_wait_while_no_worker_is_up_are_answered_by_the_next_one(
+    context: zmq.Context[Any], address: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with linked(context, address) as link:
+            with serving(context, address, tmp_path):
+                await ready(link)
+                await link.compute(a_job(link))
+                first = link.worker.incarnation
+            await until(lambda: link.worker.state == "restarting")
+            waiting = [asyncio.create_task(link.compute(a_job(link, n))) for n in (3, 4)]
+            await asyncio.sleep(0.1)
+            assert link.owed == 2
+            with serving(context, address, tmp_path):
+                answers = await asyncio.gather(*waiting)
+                assert [len(answer["result"]["weights"]) for answer in answers] == [3, 4]
+                assert link.worker.incarnation != first
+
+    asyncio.run(main())
+
+
+def test_a_job_sent_twice_is_computed_once_while_it_runs(
+    context: zmq.Context[Any], address: str, tmp_path: Path
+) -> None:
+    worker = SlowWorker(held=True)
+
+    async def main() -> None:
+        async with linked(context, address) as link:
+            await ready(link)
+            job = a_job(link)
+            running = asyncio.create_task(link.compute(job))
+            await until(worker.began.is_set)
+            link._lost("the test says so")
+            await ready(link)
+            worker.go.set()
+            await running
+            await link.compute(a_job(link))
+            assert sum(job.id in batch for batch in worker.batches) == 1
+
+    with serving(context, address, tmp_path, worker):
+        asyncio.run(main())
+
+
+def test_jobs_still_owed_at_the_end_are_unavailable(context: zmq.Context[Any], address: str, tmp_path: Path) -> None:
+    worker = SlowWorker(held=True)
+
+    async def main() -> None:
+        async with linked(context, address) as link:
+            await ready(link)
+            owed = asyncio.create_task(link.compute(a_job(link)))
+            await until(worker.began.is_set)
+        with pytest.raises(Unavailable, match="shutting down"):
+            await owed
+        worker.go.set()
+
+    with serving(context, address, tmp_path, worker):
+        asyncio.run(main())
+
+
+def test_errors_cross_with_their_class(context: zmq.Context[Any]) -> None:
+    wire = ComputeFailed("no").to_wire()
+    assert isinstance(ComputeFailed.from_wire(wire), ComputeFailed)
