@@ -44,7 +44,8 @@ def serve(
     try:
         status = run(settings)
     except OSError as error:
-        raise _one_line(f"cannot serve on {settings.host}:{settings.port}: {error.strerror or error}") from None
+        reason = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or error
+        raise _one_line(f"cannot serve on {settings.host}:{settings.port}: {reason}") from None
     raise typer.Exit(status)
 
 

@@ -177,7 +177,8 @@ class Link:
             self._blame({bytes.fromhex(job_id) for job_id in news["suspects"]})
         if returned or replaced:
             for owed in self._owed.values():
-                self._send(owed.job)
+                if not owed.outcome.done():  # one that just failed must not end this worker too
+                    self._send(owed.job)
 
     def _blame(self, suspects: set[bytes]) -> None:
         """Jobs that were being computed when a worker died run alone; one that was alone already has failed."""

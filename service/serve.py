@@ -46,8 +46,8 @@ def serve(settings: Settings) -> int:
     try:
         stopping.wait()
     finally:
+        listener.close()  # or clients would connect to a queue that nobody serves
         status = _end(worker, apis, settings)
-        listener.close()
         directory.close()
     log.info("served", status=status)
     return status
