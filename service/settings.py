@@ -23,9 +23,7 @@ class Settings(BaseSettings):
         le=64,
         description="API processes that decode and encode; the default follows the cores.",
     )
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:N or mps."
-    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:N or mps.")
     cpu_threads: int | None = Field(
         None, ge=1, description="Threads of every CPU batch; unset: 1 for small batches, all cores for large ones."
     )

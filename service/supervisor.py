@@ -120,6 +120,9 @@ class Supervisor:
             status = self._process.wait()
             if self._stopping.is_set():
                 return
+            assert self._process.stdin is not None
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
             failures = 0 if self._came_up(self._process.pid) else failures + 1
             log.error("child died", child=self._name, pid=self._process.pid, status=status, failures=failures)
             if failures >= _FAST_TRIES:

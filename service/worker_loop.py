@@ -150,6 +150,8 @@ class WorkerLoop:
         outcomes = self._worker.run(batch, all_cores=single_thread_s > ALL_CORES_FROM_S)
         self._announcement.write(())
         self._answer(outcomes)
+        with self._link:
+            self._receive()  # a job that was sent again meanwhile is still known as computed
         self._computing = frozenset()
         self._metrics.computed(batch, outcomes)
 
