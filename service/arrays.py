@@ -50,7 +50,7 @@ def as_lengths(lengths: list[int] | None, shapes: Shapes, limit: int, field: str
 
 
 def as_mask(mask: np.ndarray, shapes: Shapes) -> np.ndarray:
-    """A mask as [batch or 1, heads or 1, n, m].
+    """A mask as [batch, heads, n, m], with size 1 where it is the same along an axis.
 
     Raises:
         Invalid: not boolean, or it does not broadcast to the weights.
@@ -58,8 +58,13 @@ def as_mask(mask: np.ndarray, shapes: Shapes) -> np.ndarray:
     """
     if mask.dtype != np.bool_:
         raise Invalid.field("mask", f"expected booleans, true where a query may attend, came {mask.dtype.name}")
-    check_map("mask", mask, shapes)
-    return in_rank_4(mask, 2, shapes)
+    plain, full = (shapes.n, shapes.m), shapes.restored(shapes.n, shapes.m)
+    for expected in (plain, full):
+        if len(expected) == mask.ndim and all(
+            came in (1, size) for came, size in zip(mask.shape, expected, strict=True)
+        ):
+            return in_rank_4(mask, 2, shapes)
+    raise Invalid.field("mask", f"shape {list(mask.shape)} broadcasts to neither {list(plain)} nor {list(full)}")
 
 
 def check_map(field: str, array: np.ndarray, shapes: Shapes) -> None:
