@@ -215,6 +215,7 @@ class Link:
         while True:
             self._hello()
             self._on_readable()
+            self._on_monitor()  # its descriptor speaks only after its events were asked for once
             await asyncio.sleep(HELLO_INTERVAL_S)
             if self.worker.state == "ready":
                 if time.monotonic() - self.worker.heard_s > SILENCE_S:

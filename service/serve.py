@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import threading
 import time
 from types import FrameType
 
@@ -28,10 +27,10 @@ def serve(settings: Settings) -> int:
 
     """
     configure_logs(settings.log_level)
-    stopping = threading.Event()
+    stopped, stop_pipe = os.pipe()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        stopping.set()
+        os.write(stop_pipe, b"!")  # an Event would deadlock on a signal that comes while it is waited for
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
@@ -44,7 +43,7 @@ def serve(settings: Settings) -> int:
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}", processes=settings.processes)
     try:
-        stopping.wait()
+        os.read(stopped, 1)
     finally:
         listener.close()  # or clients would connect to a queue that nobody serves
         status = _end(worker, apis, settings)
