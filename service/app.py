@@ -74,6 +74,7 @@ async def serving(settings: Settings, directory: RunDirectory) -> AsyncIterator[
     if threading.current_thread() is threading.main_thread():
         on_sigterm(lambda: setattr(state, "draining", True))
     link.start()
+    directory.up(os.getpid()).touch()
     try:
         yield state
     finally:

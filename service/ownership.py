@@ -30,9 +30,6 @@ def group_name() -> str:
 def worker_supervisor(directory: RunDirectory, settings: Settings) -> Supervisor:
     """A supervisor of the worker that serves this run directory."""
 
-    def came_up(pid: int) -> bool:
-        return directory.worker_pid.exists() and directory.worker_pid.read_text() == str(pid)
-
     def give_up(why: str) -> None:
         directory.gave_up.write_text(why)
 
@@ -40,7 +37,7 @@ def worker_supervisor(directory: RunDirectory, settings: Settings) -> Supervisor
         "service.worker_main",
         {"settings": settings.model_dump(mode="json"), "directory": str(directory.path)},
         environment={**WORKER_ENVIRONMENT, **HEAP_ENVIRONMENT, "PROMETHEUS_MULTIPROC_DIR": str(directory.metrics)},
-        came_up=came_up,
+        came_up=lambda pid: directory.up(pid).exists(),
         on_give_up=give_up,
     )
 

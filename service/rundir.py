@@ -60,10 +60,9 @@ class RunDirectory:
         """Ids of the jobs that the worker is computing."""
         return self.path / "announced"
 
-    @property
-    def worker_pid(self) -> Path:
-        """Process id of the last worker that was ready."""
-        return self.path / "worker.pid"
+    def up(self, pid: int) -> Path:
+        """Exists once the process of this id got as far as to work."""
+        return self.path / f"up-{pid}"
 
     @property
     def gave_up(self) -> Path:

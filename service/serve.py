@@ -77,7 +77,7 @@ def _api_supervisor(listener: socket.socket, directory: RunDirectory, settings: 
         brief,
         environment=HEAP_ENVIRONMENT,
         pass_fds=[listener.fileno()],
-        came_up=lambda pid: False,
+        came_up=lambda pid: directory.up(pid).exists(),
         on_give_up=lambda why: log.error("API process does not come up", why=why),
     )
 

@@ -4,7 +4,6 @@ import time
 import warnings
 from typing import Any
 
-import numpy as np
 import structlog
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from service.collate import Collated, collate
 from service.errors import ComputeFailed, Invalid, ServiceError, TooLarge
 from service.job import Job, Outcome
 from service.nested import path_of
+from service.results import checked, on_the_host
 from service.settings import available_cores
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ class Worker:
         compute_s = time.monotonic() - start_s
         return [
             Outcome(job.id, result, error, waited_s, compute_s)
-            for job, waited_s, (result, error) in zip(batch.jobs, queue_s, map(_checked, results), strict=True)
+            for job, waited_s, (result, error) in zip(batch.jobs, queue_s, map(checked, results), strict=True)
         ]
 
     def _run_alone(self, job: Job) -> Outcome:
@@ -103,7 +103,7 @@ def _results(batch: Batch, device: torch.device) -> list[dict[str, Any]]:
         if grad:
             result["grad"] = _gradients(job, part, collated)
         result |= {"backend": evaluation.backend, "device": str(device)}
-    return [_on_the_host(result) for result in results]
+    return [on_the_host(result) for result in results]
 
 
 def _scores(collated: Collated, head: Job) -> Scores:
@@ -126,8 +126,8 @@ def _evaluate(scores: Scores, collated: Collated, head: Job) -> Evaluation:
         [name for name in options["returns"] if name not in _NOT_STATISTICS],
         value=collated.tensors.get("value"),
         top_k=options["top_k"],
-        queries=options["queries"],
-        keys=options["keys"],
+        queries=_window(options["queries"]),
+        keys=_window(options["keys"]),
     )
     of_losses: dict[str, Functional] = {}
     for i, loss in enumerate(options["losses"]):
@@ -145,6 +145,10 @@ def _evaluate(scores: Scores, collated: Collated, head: Job) -> Evaluation:
             except FieldError as error:
                 raise _placed(error, loss) from None
         raise
+
+
+def _window(given: list[int] | None) -> tuple[int, int] | None:
+    return None if given is None else (given[0], given[1])
 
 
 def _placed(error: FieldError, loss: dict[str, Any]) -> FieldError:
@@ -205,47 +209,3 @@ def _gradients(job: Job, part: slice, collated: Collated) -> dict[str, Tensor]:
         grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
         gradients[name] = _restored(grad[part, :, : lengths[name]], job)
     return gradients
-
-
-def _on_the_host(tree: dict[str, Any]) -> dict[str, Any]:
-    """The result with numpy arrays, statistics in float32 or float64; `top` gathers its two halves."""
-    result: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            result[name] = _on_the_host(value)
-        elif isinstance(value, Tensor):
-            wide = value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
-            array = wide.detach().cpu().numpy()
-            result[name] = np.ascontiguousarray(array) if value.ndim else array[()]
-        else:
-            result[name] = value
-    if "top_index" in result:
-        result["top"] = {"index": result.pop("top_index"), "weight": result.pop("top_weight")}
-    return result
-
-
-def _checked(result: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """(result, no error), or (no result, error) if a number overflowed: an answer never holds NaN."""
-    place = _not_finite(result)
-    if place is None:
-        return result, None
-    error = Invalid.field(
-        "query", f"scores or sums overflow at {place}; send smaller values, a smaller scale, or dtype float64"
-    )
-    return None, error.to_wire()
-
-
-def _not_finite(tree: dict[str, Any]) -> str | None:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            place = _not_finite(value)
-            if place is not None:
-                return f"{name}.{place}"
-        elif isinstance(value, (np.ndarray, np.floating)) and value.dtype.kind == "f":
-            bad = ~np.isfinite(value)
-            if name == "lse":
-                bad &= ~np.isneginf(value)
-            if np.any(bad):
-                index = np.argwhere(bad)[0] if value.ndim else ()
-                return path_of(name, *(int(i) for i in index))
-    return None

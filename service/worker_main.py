@@ -43,7 +43,7 @@ def main() -> None:
     announcement = Announcement(directory.announced, settings.max_batch_jobs)
     loop = WorkerLoop(worker, batcher, context, directory.address, announcement, WorkerMetrics())
     threading.Thread(target=_end_with_stdin, args=(loop, settings.drain_s), daemon=True).start()
-    directory.worker_pid.write_text(str(os.getpid()))
+    directory.up(os.getpid()).touch()
     directory.gave_up.unlink(missing_ok=True)
     log.info("worker ready", device=str(worker.device), pid=os.getpid(), cost_model=str(cost_model))
     loop.run()

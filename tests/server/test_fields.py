@@ -72,7 +72,7 @@ def of_loss(**entry: Any) -> dict[str, Any]:
         (ONE | {"dtype": "int8"}, "dtype", ["float32"]),
         (ONE | {"encoding": "hex"}, "encoding", []),
         (ONE | {"scale": "1"}, "scale", []),
-        (ONE | {"mask": [[True]]}, "mask", ["[1, 1]", "[1, 2]"]),
+        (ONE | {"mask": [[True] * 3]}, "mask", ["[1, 3]", "[1, 2]"]),
         (ONE | {"mask": [[[True, True]], [[True, True]]]}, "mask", ["[2, 1, 2]"]),
         (ONE | {"mask": [[1, 0]]}, "mask[0][0]", []),
         (ONE | {"mask": packed(1, 0)}, "mask", ["boolean"]),

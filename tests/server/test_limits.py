@@ -25,7 +25,7 @@ def small(start_server: Callable[..., Any]) -> Any:
 @pytest.fixture(scope="module")
 def narrow(start_server: Callable[..., Any]) -> Any:
     """A server with one place and little patience."""
-    return start_server(max_queue_jobs=1, deadline_s=0.4)
+    return start_server(max_queue_jobs=1, deadline_s=0.4, cpu_threads=1)
 
 
 @pytest.fixture(autouse=True)

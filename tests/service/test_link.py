@@ -13,7 +13,7 @@ import zmq
 
 from service.batcher import Batch, Batcher, BatchLimits
 from service.cost import BEFORE_MEASUREMENT
-from service.errors import ComputeFailed, DeadlinePassed, Invalid, Unavailable
+from service.errors import DeadlinePassed, Invalid, Unavailable
 from service.job import Job, Outcome
 from service.link import Link
 from service.metrics import WorkerMetrics
@@ -60,21 +60,9 @@ def serving(
         assert not thread.is_alive()
 
 
-@pytest.fixture
-def context() -> Iterator[zmq.Context[Any]]:
-    context: zmq.Context[Any] = zmq.Context()
-    yield context
-    context.destroy(linger=0)
-
-
-@pytest.fixture
-def address(tmp_path: Path) -> str:
-    return f"ipc://{tmp_path}/link"
-
-
 @contextlib.asynccontextmanager
-async def linked(context: zmq.Context[Any], address: str, why: str | None = None) -> AsyncIterator[Link]:
-    link = Link(context, address, lambda: why)
+async def linked(context: zmq.Context[Any], address: str) -> AsyncIterator[Link]:
+    link = Link(context, address, lambda: None)
     link.start()
     try:
         yield link
@@ -95,13 +83,12 @@ async def ready(link: Link) -> None:
 
 def a_job(link: Link, n: int = 4, *, deadline_s: float = 20.0, seed: int = 0) -> Job:
     values = np.random.default_rng(seed).normal(size=(n, 4))
-    fields = {"query": values, "key": values, "value": values}
+    fields = dict.fromkeys(("query", "key", "value"), values)
     return attention_job(fields, Settings(deadline_s=deadline_s), link.new_job_id())
 
 
 def the_weights(job: Job) -> np.ndarray:
-    query, key = job.arrays["query"][0, 0], job.arrays["key"][0, 0]
-    weights = np.exp(query @ key.T / 2)
+    weights = np.exp(job.arrays["query"][0, 0] @ job.arrays["key"][0, 0].T / 2)
     return np.asarray(weights / weights.sum(-1, keepdims=True))
 
 
@@ -146,26 +133,6 @@ def test_a_job_that_fails_raises_the_error_it_ended_in(context: zmq.Context[Any]
         asyncio.run(main())
 
 
-def test_a_job_is_unavailable_before_a_worker_was_ever_up(context: zmq.Context[Any], address: str) -> None:
-    async def main() -> None:
-        async with linked(context, address) as link:
-            with pytest.raises(Unavailable, match="starting"):
-                await link.compute(a_job(link))
-            assert link.owed == 0
-
-    asyncio.run(main())
-
-
-def test_a_job_is_unavailable_with_the_reason_once_no_worker_comes_up(context: zmq.Context[Any], address: str) -> None:
-    async def main() -> None:
-        async with linked(context, address, why="It ended 3 times.") as link:
-            await until(lambda: link.worker.state == "failed")
-            with pytest.raises(Unavailable, match="It ended 3 times"):
-                await link.compute(a_job(link))
-
-    asyncio.run(main())
-
-
 @pytest.mark.parametrize("starts_before", [True, False])
 def test_a_job_not_answered_by_its_deadline_ends_in_deadline_passed(
     context: zmq.Context[Any], address: str, tmp_path: Path, starts_before: bool
@@ -206,7 +173,6 @@ def test_a_cancelled_job_leaves_its_place_and_is_not_computed(
             second.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await second
-            assert link.owed == 1
             await asyncio.sleep(0.1)
             worker.go.set()
             await first
@@ -225,15 +191,12 @@ def test_jobs_that_wait_while_no_worker_is_up_are_answered_by_the_next_one(
             with serving(context, address, tmp_path):
                 await ready(link)
                 await link.compute(a_job(link))
-                first = link.worker.incarnation
             await until(lambda: link.worker.state == "restarting")
             waiting = [asyncio.create_task(link.compute(a_job(link, n))) for n in (3, 4)]
-            await asyncio.sleep(0.1)
-            assert link.owed == 2
+            await until(lambda: link.owed == 2)
             with serving(context, address, tmp_path):
                 answers = await asyncio.gather(*waiting)
                 assert [len(answer["result"]["weights"]) for answer in answers] == [3, 4]
-                assert link.worker.incarnation != first
 
     asyncio.run(main())
 
@@ -276,6 +239,11 @@ def test_jobs_still_owed_at_the_end_are_unavailable(context: zmq.Context[Any], a
         asyncio.run(main())
 
 
-def test_errors_cross_with_their_class(context: zmq.Context[Any]) -> None:
-    wire = ComputeFailed("no").to_wire()
-    assert isinstance(ComputeFailed.from_wire(wire), ComputeFailed)
+def test_a_worker_that_went_away_is_missed_at_once(context: zmq.Context[Any], address: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with linked(context, address) as link:
+            with serving(context, address, tmp_path):
+                await ready(link)
+            await until(lambda: link.worker.state == "restarting", within_s=1)
+
+    asyncio.run(main())

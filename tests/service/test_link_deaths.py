@@ -13,7 +13,7 @@ import orjson
 import pytest
 import zmq
 
-from service.errors import ComputeFailed
+from service.errors import ComputeFailed, Unavailable
 from service.job import Job, Outcome
 from service.link import Link
 from service.messages import CANCEL, HELLO, JOB, STATE, job_from, outcome_frames
@@ -59,18 +59,6 @@ class ScriptedWorker:
         self._router.close(0)
 
 
-@pytest.fixture
-def context() -> Iterator[zmq.Context[Any]]:
-    context: zmq.Context[Any] = zmq.Context()
-    yield context
-    context.destroy(linger=0)
-
-
-@pytest.fixture
-def address(tmp_path: Path) -> str:
-    return f"ipc://{tmp_path}/link"
-
-
 @contextlib.contextmanager
 def worker(
     context: zmq.Context[Any], address: str, suspects: tuple[bytes, ...] = (), *, answers: bool = False
@@ -84,8 +72,8 @@ def worker(
 
 
 @contextlib.asynccontextmanager
-async def linked(context: zmq.Context[Any], address: str) -> AsyncIterator[Link]:
-    link = Link(context, address, lambda: None)
+async def linked(context: zmq.Context[Any], address: str, why: str | None = None) -> AsyncIterator[Link]:
+    link = Link(context, address, lambda: why)
     link.start()
     try:
         yield link
@@ -95,7 +83,7 @@ async def linked(context: zmq.Context[Any], address: str) -> AsyncIterator[Link]
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 (what is waited for lies in another thread)
+        while not condition():
             await asyncio.sleep(0.01)
 
 
@@ -140,7 +128,7 @@ def test_a_job_that_was_alone_at_its_second_death_has_failed(context: zmq.Contex
                 bad, good = await asyncio.gather(*waiting, return_exceptions=True)
             assert isinstance(bad, ComputeFailed)
             assert isinstance(good, dict)
-            assert job.id not in [each.id for each in last.jobs]
+            assert job.id not in [each.id for each in last.jobs], "it would end a third worker"
             assert link.owed == 0
 
     asyncio.run(main())
@@ -201,3 +189,23 @@ def test_announced_ids_outlive_the_process_that_wrote_them(tmp_path: Path) -> No
     assert reader.read() == []
     writer.close()
     reader.close()
+
+
+def test_a_job_is_unavailable_before_a_worker_was_ever_up(context: zmq.Context[Any], address: str) -> None:
+    async def main() -> None:
+        async with linked(context, address) as link:
+            with pytest.raises(Unavailable, match="starting"):
+                await link.compute(a_job(link))
+            assert link.owed == 0
+
+    asyncio.run(main())
+
+
+def test_a_job_is_unavailable_with_the_reason_once_no_worker_comes_up(context: zmq.Context[Any], address: str) -> None:
+    async def main() -> None:
+        async with linked(context, address, why="It ended 3 times.") as link:
+            await until(lambda: link.worker.state == "failed")
+            with pytest.raises(Unavailable, match="It ended 3 times"):
+                await link.compute(a_job(link))
+
+    asyncio.run(main())

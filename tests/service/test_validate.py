@@ -52,7 +52,7 @@ def with_value(array: np.ndarray, index: tuple[int, ...], value: float) -> np.nd
         ("scale", {"scale": float("inf")}),
         ("mask", {"mask": np.ones((3, 3))}),
         ("mask", {"mask": np.ones((3, 4), bool)}),
-        ("mask", {"mask": np.ones((1, 1), bool)}),
+        ("mask", {"mask": np.ones((2, 3), bool)}),
         ("key_lengths", {"key_lengths": [1, 2]}),
         ("key_lengths[0]", {"key_lengths": [4]}),
         ("query_lengths[0]", {"query_lengths": [-1]}),
@@ -125,18 +125,21 @@ def test_every_wrong_field_is_told_at_once() -> None:
 
 
 def test_a_target_whose_kind_is_ambiguous_is_refused_until_it_is_given() -> None:
-    batch = {"query": np.ones((3, 1, 2)), "key": np.ones((3, 3, 2))}
-    target = np.ones((1, 3), np.int64)
-    with pytest.raises(Invalid, match="kind|expected"):
-        loss(query=np.ones((1, 3, 2)), key=np.ones((1, 3, 2)), losses=[{"name": "cross_entropy", "target": np.ones((3, 4))}])
-    job = loss(**batch, losses=[{"name": "cross_entropy", "target": target, "kind": "dense"}])
-    assert job.options["losses"][0]["parameters"]["kind"] == "dense"
+    inputs = {"query": np.ones((2, 2, 4)), "key": np.ones((2, 2, 4))}
+    entry = {"name": "cross_entropy", "target": np.eye(2, dtype=np.int64)}
+    with pytest.raises(Invalid, match="ambiguous") as caught:
+        loss(**inputs, losses=[entry])
+    assert caught.value.errors[0].field == "losses[0].target"
+    for kind in ("index", "dense"):
+        job = loss(**inputs, losses=[entry | {"kind": kind}])
+        assert job.options["losses"][0]["parameters"]["kind"] == kind
 
 
 def test_without_losses_it_is_entropy_or_cross_entropy_to_the_given_probability() -> None:
     assert [entry["name"] for entry in loss().options["losses"]] == ["entropy"]
     job = loss(probability=np.full((3, 3), 1 / 3))
-    assert [entry["places"] for entry in job.options["losses"]] == [{"probability": "probability"}]
+    assert [entry["name"] for entry in job.options["losses"]] == ["cross_entropy"]
+    assert "losses.0.probability" in job.arrays
 
 
 def test_a_job_over_the_cost_limit_is_too_large() -> None:

@@ -1,0 +1,54 @@
+"""What a call computed, on its way out: to the host, and never with a NaN."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from service.errors import Invalid
+from service.nested import path_of
+
+
+def on_the_host(tree: dict[str, Any]) -> dict[str, Any]:
+    """The result with numpy arrays, statistics in float32 or float64; `top` gathers its two halves."""
+    result: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            result[name] = on_the_host(value)
+        elif isinstance(value, Tensor):
+            wide = value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+            array = wide.detach().cpu().numpy()
+            result[name] = np.ascontiguousarray(array) if value.ndim else array[()]
+        else:
+            result[name] = value
+    if "top_index" in result:
+        result["top"] = {"index": result.pop("top_index"), "weight": result.pop("top_weight")}
+    return result
+
+
+def checked(result: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """(result, no error), or (no result, error) if a number overflowed: an answer never holds NaN."""
+    place = _not_finite(result)
+    if place is None:
+        return result, None
+    error = Invalid.field(
+        "query", f"scores or sums overflow at {place}; send smaller values, a smaller scale, or dtype float64"
+    )
+    return None, error.to_wire()
+
+
+def _not_finite(tree: dict[str, Any]) -> str | None:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            place = _not_finite(value)
+            if place is not None:
+                return f"{name}.{place}"
+        elif isinstance(value, (np.ndarray, np.floating)) and value.dtype.kind == "f":
+            bad = ~np.isfinite(value)
+            if name == "lse":
+                bad &= ~np.isneginf(value)
+            if np.any(bad):
+                index = np.argwhere(bad)[0] if value.ndim else ()
+                return path_of(name, *(int(i) for i in index))
+    return None
