@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help serve test check bench docker-test clean
+.PHONY: help serve test check bench bench-report docker-test clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -31,6 +31,9 @@ bench: $(INSTALLED)  ## measure; fails where a bar is missed
 	$(BIN)/python -m benchmarks.ops || missed=1; \
 	$(BIN)/python -m benchmarks.http $(ARGS) || missed=1; \
 	exit $$missed
+
+bench-report: $(INSTALLED)  ## measure and write benchmarks/README.md
+	$(BIN)/python -m benchmarks.report
 
 docker-test: $(INSTALLED)  ## build the image, run it, call it, stop it
 	$(BIN)/python -m pytest -m docker -s tests/docker $(ARGS)

@@ -48,7 +48,13 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
             await ownership.close()
             own.close()
 
-    app = FastAPI(title="attnloss", version=attnloss.__version__, lifespan=lifespan, description=__doc__)
+    app = FastAPI(
+        title="attnloss",
+        version=attnloss.__version__,
+        description="Attention, its statistics and losses over its weights, of tensors sent as JSON.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
     envelope = Envelope(app, settings, {"/attention": attention.answer_attention, "/loss": loss.answer_loss})
     add_error_handlers(app)
     for module in (attention, loss, registry, health):

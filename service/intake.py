@@ -3,7 +3,7 @@
 import asyncio
 import zlib
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from service.admission import JSON_MEMORY_FACTOR, Reservation
 from service.errors import BodyTooSlow, NotJson, NotUnderstood, TooLarge
@@ -79,16 +79,6 @@ def decompress(body: bytes, settings: Settings) -> bytes:
         parts.append(part)
         rest = member.unused_data
     return b"".join(parts)
-
-
-async def drain(request: Request, *, within_s: float = 2.0) -> None:
-    """Read and forget what the client still sends, so that it gets to read its answer before the connection closes."""
-    try:
-        async with asyncio.timeout(within_s):
-            async for _ in request.stream():
-                pass
-    except (TimeoutError, ClientDisconnect, RuntimeError):
-        pass
 
 
 def _too_large(size: int, settings: Settings) -> str:

@@ -95,3 +95,7 @@ def test_415_for_types_and_codings_not_understood(
 def test_json_is_understood_by_other_names(client: httpx.Client, content_type: str) -> None:
     body = b'{"query": [[1]], "key": [[1]], "value": [[1]]}'
     client.post("/attention", content=body, headers={"content-type": content_type}).raise_for_status()
+
+
+def test_404_for_a_path_with_a_slash_too_many(server: Any) -> None:
+    assert server.client.post("/attention/", json={}).status_code == 404

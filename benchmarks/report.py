@@ -1,0 +1,42 @@
+"""Runs every benchmark and writes `benchmarks/README.md`; exits with 1 if a bar is missed.
+
+python -m benchmarks.report
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).with_name("README.md")
+INTRODUCTION = """# Benchmarks
+
+Made by `python -m benchmarks.report` (`make bench-report`); every table names its machine, versions and commit, and its
+figures are ratios within one run. `make bench` prints the same without writing it. Not measured: a GPU, Apple MPS.
+"""
+SECTIONS = {
+    "http": """## The service
+
+Against a plain FastAPI application as one would write it in twenty lines (`baseline.py`: a `def` endpoint, pydantic
+nested lists in, `response_model` out, torch with 2 threads). The load (`load.py`) is prebuilt bytes on 8 raw keep-alive
+sockets, from a process of its own; the two servers are measured in turns, and every first answer is checked.
+""",
+    "ops": """## The library
+
+Attention with its entropy, against PyTorch's scaled_dot_product_attention alone, which gives no entropy. The machine's
+noise is in the brackets: least and most of the repetitions. Peak memory is what a fresh process needs beyond its inputs.
+""",
+}
+
+
+def main() -> int:
+    missed, parts = 0, [INTRODUCTION]
+    for module, introduction in SECTIONS.items():
+        run = subprocess.run([sys.executable, "-m", f"benchmarks.{module}"], stdout=subprocess.PIPE, text=True)
+        missed |= run.returncode
+        parts += [introduction, run.stdout]
+    README.write_text("\n".join(parts))
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
