@@ -22,8 +22,8 @@ sockets, from a process of its own; the two servers are measured in turns, and e
 """,
     "ops": """## The library
 
-Attention with its entropy, against PyTorch's scaled_dot_product_attention alone, which gives no entropy. The machine's
-noise is in the brackets: least and most of the repetitions. Peak memory is what a fresh process needs beyond its inputs.
+Attention with its entropy, against PyTorch's scaled_dot_product_attention alone, which gives no entropy. Brackets
+hold the least and the most of the repetitions. Peak memory is what a fresh process needs beyond its inputs.
 """,
 }
 
