@@ -12,9 +12,7 @@ On two cores with 1 MiB of L2 each, at n = 4096, half of it is 10 % slower, a qu
 """
 
 FEWEST_ROWS = 16
-"""Scores per tile, 2 MiB in float32. On two cores with 1 MiB of L2 each, half of it is 10 % slower at n = 4096,
-twice is 5 % faster, and a quarter 35 % slower.
-"""
+"""Queries of a tile at least, however many keys they have: fewer make its matrix products inefficient."""
 
 
 def tiles(scores: Scores, rows: range) -> Iterator[Tile]:

@@ -35,17 +35,20 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logs(settings.log_level)
-        own = RunDirectory.open(settings.run_directory, group_name()) if directory is None else None
-        home = directory or own
-        assert home is not None
-        ownership = None if own is None else Ownership(own, settings)
-        async with serving(settings, home) as state:
-            app.state.service = envelope.state = state
-            if ownership is not None:
+        if directory is not None:
+            async with serving(settings, directory, settings.processes) as state:
+                app.state.service = envelope.state = state
+                yield
+            return
+        own = RunDirectory.open(settings.run_directory, group_name())
+        ownership = Ownership(own, settings)
+        try:
+            async with serving(settings, own, 1) as state:
+                app.state.service = envelope.state = state
                 ownership.start()
-            yield
-        if ownership is not None and own is not None:
+                yield
             await ownership.close()
+        finally:
             own.close()
 
     app = FastAPI(
@@ -64,17 +67,16 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
 
 
 @asynccontextmanager
-async def serving(settings: Settings, directory: RunDirectory) -> AsyncIterator[ServiceState]:
-    """The state that routes share, while the process serves."""
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(directory.metrics))
+async def serving(settings: Settings, directory: RunDirectory, processes: int) -> AsyncIterator[ServiceState]:
+    """The state that routes share, while the process serves; its room is one of `processes` equal shares."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory.metrics)
     from service.metrics import ApiMetrics  # reads the variable when it is imported
 
     metrics = ApiMetrics()
     context: zmq.Context[Any] = zmq.Context()
     link = Link(context, directory.address, lambda: given_up(directory))
-    share = settings.processes
     admission = Admission(
-        max(1, settings.max_queue_jobs // share), settings.max_pending_bytes // share, metrics.admitted
+        max(1, settings.max_queue_jobs // processes), settings.max_pending_bytes // processes, metrics.admitted
     )
     state = ServiceState(settings, link, admission, metrics, str(directory.metrics))
     if threading.current_thread() is threading.main_thread():

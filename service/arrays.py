@@ -3,8 +3,7 @@
 import numpy as np
 
 from attnloss.shapes import Shapes, mask_fits
-from service.errors import Invalid
-from service.nested import path_of
+from service.errors import Invalid, path_of
 
 _LARGEST = {"float32": 3.4028234663852886e38, "bfloat16": 3.3895313892515355e38, "float16": 65504.0}
 

@@ -20,6 +20,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 """Names on the wire and how their bytes lie; bfloat16 is read as 16 bits and widened to float32."""
 
 _KEYS = {"shape", "dtype", "base64"}
+_MOST_DIMS = 8
+_LARGEST_DIM = 1 << 63
 
 
 def decode_base64_tensor(fields: dict[str, Any], path: str) -> np.ndarray:
@@ -67,7 +69,9 @@ def _check_keys(fields: dict[str, Any], path: str) -> None:
     if not isinstance(fields["dtype"], str) or fields["dtype"] not in DTYPES:
         raise Invalid.field(f"{path}.dtype", f"expected one of {', '.join(DTYPES)}, came {fields['dtype']!r:.40}")
     shape = fields["shape"]
-    if not isinstance(shape, list) or not all(type(dim) is int and dim >= 1 for dim in shape):
-        raise Invalid.field(f"{path}.shape", f"expected a list of positive integers, came {shape!r:.80}")
+    if not isinstance(shape, list) or not all(type(dim) is int and 1 <= dim <= _LARGEST_DIM for dim in shape):
+        raise Invalid.field(f"{path}.shape", f"expected a list of integers from 1 to 2**63, came {shape!r:.80}")
+    if len(shape) > _MOST_DIMS:
+        raise Invalid.field(f"{path}.shape", f"expected at most {_MOST_DIMS} dimensions, came {len(shape)}")
     if not isinstance(fields["base64"], str):
         raise Invalid.field(f"{path}.base64", f"expected a string, came {type(fields['base64']).__name__}")

@@ -13,16 +13,19 @@ import orjson
 import simdjson
 
 from service.base64tensor import decode_base64_tensor, encode_base64_tensor
-from service.errors import Invalid, NotJson
-from service.nested import convert_lists, first_stranger, nested_dims, path_of, verify_rows
+from service.errors import Invalid, NotJson, path_of
+from service.nested import convert_lists, first_stranger, nested_dims, verify_rows
 
 TensorKind = Literal["float", "number", "bool"]
 """What a tensor field holds: floats; floats or integers, kept apart; booleans."""
 
-SIZE_SATURATES_AT = 0xFFFFFF
-"""simdjson counts the elements of one array in 24 bits."""
-
 _LARGEST_SLOW_PARSE_BYTES = 1 << 20
+
+MOST_FIELDS = 256
+"""Fields of one object; simdjson finds each by searching from the first."""
+
+MOST_PLAIN_ITEMS = 1 << 16
+"""Elements of all lists that are no tensors, each of which becomes a Python object."""
 
 
 def decode_json(body: bytes, tensors: Mapping[str, TensorKind], *, max_depth: int = 64) -> dict[str, Any]:
@@ -73,6 +76,7 @@ class _Decoder:
         self.tensors = tensors
         self.max_depth = max_depth
         self.arrays_seen = 0
+        self.plain_items = 0
         self.flattened: list[tuple[str, simdjson.Array]] = []
 
     def decode(self, document: simdjson.Object) -> dict[str, Any]:
@@ -85,6 +89,8 @@ class _Decoder:
 
     def _object(self, source: simdjson.Object, path: str, depth: int) -> dict[str, Any]:
         self._check_depth(depth)
+        if len(source) > MOST_FIELDS:
+            raise Invalid.field(path, f"expected at most {MOST_FIELDS} fields, came {len(source)}")
         fields: dict[str, Any] = {}
         for key in source:
             here = f"{path}.{key}" if path else key
@@ -101,6 +107,9 @@ class _Decoder:
         if isinstance(value, simdjson.Array):
             self._check_depth(depth + 1)
             self.arrays_seen += 1
+            self.plain_items += len(value)
+            if self.plain_items > MOST_PLAIN_ITEMS:
+                raise Invalid.field(path, f"lists that are no tensors may hold {MOST_PLAIN_ITEMS} elements together")
             return [self._plain(item, path_of(path, i), depth + 1) for i, item in enumerate(value)]
         return value
 

@@ -18,10 +18,6 @@ class CostModel:
         return self.call_s + cost * (self.padded_element_s if padded else self.element_s)
 
 
-BEFORE_MEASUREMENT = CostModel(call_s=3e-4, element_s=2e-9, padded_element_s=6e-9)
-"""A guess for a CPU, until the worker has measured its device."""
-
-
 def measure(run: Callable[[int, bool], None], small: int, large: int, repetitions: int = 5) -> CostModel:
     """Fit the model to calls of `run(cost, padded)`, taking the fastest of a few."""
     small_s, large_s, padded_s = (

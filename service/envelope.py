@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import HeadersTooLarge, MethodNotAllowed, NotFound, ServiceError, TooLarge, Unavailable
+from service.errors import HeadersTooLarge, MethodNotAllowed, NotFound, ServiceError, Unavailable
 from service.settings import Settings
 from service.state import ServiceState
 
@@ -55,18 +55,22 @@ class Envelope:
         request_id = _request_id(scope)
         scope["request_id"] = request_id
         status = 0
+        began_s = time.monotonic()
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                own = [(b"x-request-id", request_id.encode())]
+                if not any(name == b"server-timing" for name, _ in message["headers"]):
+                    own.append((b"server-timing", b"total;dur=%.3f" % (1e3 * (time.monotonic() - began_s))))
+                message["headers"] = [*message["headers"], *own]
             await send(message)
 
-        route = scope["path"]
+        route = scope["path"] if scope["path"] in self._handlers else "none"
         try:
             self._check(scope, self.state)
-            handler = self._handlers.get(route) if scope["method"] == "POST" else None
+            handler = self._handlers.get(scope["path"]) if scope["method"] == "POST" else None
             if handler is None:
                 await self.app(scope, receive, send_with_id)
                 route = getattr(scope.get("route"), "path", "none")
@@ -75,9 +79,13 @@ class Envelope:
                 await response(scope, receive, send_with_id)
         except ClientDisconnect:
             status = status or CLIENT_CLOSED_REQUEST
-        except ServiceError as error:
+        except asyncio.CancelledError:  # the time to drain is over
             if status == 0:
+                error = Unavailable("The server has shut down before the request was complete.", retry_after_s=1)
                 await _refuse(error, request_id, scope, receive, send_with_id)
+        except ServiceError as refused:
+            if status == 0:
+                await _refuse(refused, request_id, scope, receive, send_with_id)
         except Exception:
             log.exception("request failed", request_id=request_id, path=scope["path"])
             if status == 0:
@@ -152,7 +160,6 @@ def add_error_handlers(app: FastAPI) -> None:
         known: dict[int, ServiceError] = {
             404: NotFound(f"There is no {request.url.path}; see /docs."),
             405: MethodNotAllowed(f"{request.url.path} does not take {request.method}."),
-            413: TooLarge(str(error.detail)),
         }
         problem = known.get(error.status_code) or ServiceError(str(error.detail))
         return problem_response(problem, request.scope["request_id"], error.headers or {})

@@ -23,6 +23,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 
+def path_of(path: str, *index: int) -> str:
+    """`query`, 0, 3 → `query[0][3]`."""
+    return path + "".join(f"[{i}]" for i in index)
+
+
 @dataclass(frozen=True)
 class FieldProblem:
     """What is wrong with one field: its path, as in `losses[0].target[2]`, and a sentence."""

@@ -9,6 +9,9 @@ from service.admission import JSON_MEMORY_FACTOR, Reservation
 from service.errors import BodyTooSlow, NotJson, NotUnderstood, TooLarge
 from service.settings import Settings
 
+_MOST_GZIP_MEMBERS = 16
+"""zlib copies what follows a member, so many small ones cost their square."""
+
 
 def check_headers(request: Request, settings: Settings) -> int:
     """The number of bytes that the body is expected to take.
@@ -55,15 +58,18 @@ async def read_body(request: Request, settings: Settings, reservation: Reservati
         raise BodyTooSlow(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
     body = b"".join(chunks)
     if request.headers.get("content-encoding", "").strip().lower() == "gzip":
-        body = decompress(body, settings)
+        body = await asyncio.to_thread(decompress, body, settings)
         reservation.resize(len(body) * JSON_MEMORY_FACTOR)
     return body
 
 
 def decompress(body: bytes, settings: Settings) -> bytes:
     """The gzip body decompressed, never holding more than the limit."""
-    parts, size, rest = [], 0, body
+    parts: list[bytes] = []
+    size, rest = 0, body
     while rest:
+        if len(parts) == _MOST_GZIP_MEMBERS:
+            raise NotJson(f"The gzip body has more than {_MOST_GZIP_MEMBERS} members.")
         member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         try:
             part = member.decompress(rest, settings.max_body_bytes - size + 1)

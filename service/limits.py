@@ -55,11 +55,11 @@ def _numbers(name: str, shapes: Shapes, request: TensorRequest) -> int:
         return shapes.batch * shapes.heads * (queries[1] - queries[0]) * (keys[1] - keys[0])
     if name == "grad":
         return request.query.size + request.key.size + (0 if request.value is None else request.value.size)
-    if name == "per_query":
-        return rows * len(getattr(request, "losses", None) or [None])
+    losses = len(getattr(request, "losses", None) or [None])
     return {
         "output": rows * (shapes.value_d or 0),
         "received": columns,
         "top": 2 * rows * (request.top_k or 0),
-        "loss": 1 if getattr(request, "reduction", None) != "none" else rows,
+        "per_query": rows * losses,
+        "loss": losses * (rows if getattr(request, "reduction", None) == "none" else 1),
     }.get(name, rows)

@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -47,7 +47,6 @@ class WorkerState:
     device: str | None = None
     incarnation: str | None = None
     heard_s: float = 0.0
-    details: dict[str, Any] = field(default_factory=dict)
 
     def public(self) -> dict[str, Any]:
         """The entry of /health/ready."""
@@ -112,6 +111,13 @@ class Link:
         """Jobs without an outcome."""
         return len(self._owed)
 
+    def check(self) -> None:
+        """Raise Unavailable if no worker has been up yet, or none comes up any more."""
+        if self.worker.state == "starting":
+            raise Unavailable("The worker is starting.", retry_after_s=1)
+        if self.worker.state == "failed":
+            raise Unavailable(self._given_up() or "No worker comes up.", retry_after_s=5)
+
     async def compute(self, job: Job) -> dict[str, Any]:
         """The job's result, with `queue_s` and `compute_s` beside it.
 
@@ -119,8 +125,7 @@ class Link:
             ServiceError: what the job ended in; Unavailable if no worker has been up yet or none comes up any more.
 
         """
-        if self.worker.state in ("starting", "failed"):
-            raise Unavailable(*self._why_unavailable(), retry_after_s=1)
+        self.check()
         owed = _Owed(job, self._loop.create_future())
         self._owed[job.id] = owed
         if self.worker.state == "ready":
@@ -140,11 +145,6 @@ class Link:
             raise ServiceError.from_wire(outcome.error)
         assert outcome.result is not None
         return {"result": outcome.result, "queue_s": outcome.queue_s, "compute_s": outcome.compute_s}
-
-    def _why_unavailable(self) -> tuple[str]:
-        if self.worker.state == "starting":
-            return ("The worker is starting.",)
-        return (self._given_up() or "No worker comes up.",)
 
     def _send(self, job: Job) -> None:
         with contextlib.suppress(zmq.Again):  # not connected: the next STATE brings it on its way
@@ -171,7 +171,7 @@ class Link:
     def _on_state(self, news: dict[str, Any]) -> None:
         returned = self.worker.state != "ready"
         replaced = self.worker.incarnation not in (None, news["incarnation"])
-        self.worker = WorkerState("ready", news["pid"], news["device"], news["incarnation"], time.monotonic(), news)
+        self.worker = WorkerState("ready", news["pid"], news["device"], news["incarnation"], time.monotonic())
         if replaced:
             log.warning("worker replaced", pid=news["pid"], owed=len(self._owed))
             self._blame({bytes.fromhex(job_id) for job_id in news["suspects"]})

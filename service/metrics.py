@@ -1,4 +1,7 @@
-"""What is measured, for Prometheus. Every process writes to files of the run directory; /metrics adds them up."""
+"""What is measured, for Prometheus. Every process writes to files of the run directory; /metrics adds them up.
+
+prometheus-client reads PROMETHEUS_MULTIPROC_DIR when it is imported, so it must be set before this module is.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,9 +14,6 @@ from service.job import Outcome
 if TYPE_CHECKING:
     from service.batcher import Batch
 
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Must be set before this module is imported; unset, a process counts for itself."""
-
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -25,7 +25,6 @@ class ApiMetrics:
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
-        self.registry = registry
         self._requests = Counter(
             "attnloss_requests", "Requests by route and status.", ["route", "status"], registry=registry
         )
@@ -86,10 +85,8 @@ class WorkerMetrics:
             self._outcomes.labels("result" if outcome.error is None else outcome.error["slug"]).inc()
 
 
-def exposition(metrics: ApiMetrics, directory: str | None) -> bytes:
-    """The text that Prometheus reads: of all processes that share the directory, or of this one."""
-    if directory is None:
-        return generate_latest(metrics.registry)
+def exposition(directory: str) -> bytes:
+    """The text that Prometheus reads, of all processes that share the directory."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]  # untyped there
     return generate_latest(registry)

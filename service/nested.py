@@ -5,18 +5,13 @@ from typing import Any
 import numpy as np
 import simdjson
 
-from service.errors import Invalid, NotJson
+from service.errors import Invalid, NotJson, path_of
 
 LONGEST_LIST = 0xFFFFFF - 1
 """simdjson counts the elements of one list in 24 bits and saturates there."""
 
 DEEPEST_LISTS = 64
 """numpy has no more dimensions, and what recurses here stays far from Python's limit."""
-
-
-def path_of(path: str, *index: int) -> str:
-    """`query`, 0, 3 → `query[0][3]`."""
-    return path + "".join(f"[{i}]" for i in index)
 
 
 def nested_dims(array: simdjson.Array, path: str) -> tuple[int, ...]:

@@ -24,10 +24,12 @@ _PROBLEMS = {
 }
 
 
-def described(body: type[BaseModel], answer: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+def described(
+    body: type[BaseModel], answer: type[BaseModel], example: dict[str, Any], answered_example: dict[str, Any]
+) -> dict[str, Any]:
     """Keyword arguments of a route that reads its body itself."""
     content = {"schema": {"$ref": _REF.format(model=body.__name__)}, "example": example}
-    answered = {"schema": {"$ref": _REF.format(model=answer.__name__)}}
+    answered = {"schema": {"$ref": _REF.format(model=answer.__name__)}, "example": answered_example}
     problem = {"application/problem+json": {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}
     responses: dict[int, Any] = {200: {"description": "What was asked.", "content": {"application/json": answered}}}
     responses |= {status: {"description": text, "content": problem} for status, text in _PROBLEMS.items()}

@@ -38,6 +38,7 @@ def worker_supervisor(directory: RunDirectory, settings: Settings) -> Supervisor
         {"settings": settings.model_dump(mode="json"), "directory": str(directory.path)},
         environment={**WORKER_ENVIRONMENT, **HEAP_ENVIRONMENT, "PROMETHEUS_MULTIPROC_DIR": str(directory.metrics)},
         came_up=lambda pid: directory.up(pid).exists(),
+        on_death=directory.forget,
         on_give_up=give_up,
     )
 

@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from service.errors import Invalid
-from service.nested import path_of
+from service.errors import Invalid, path_of
 
 
 def on_the_host(tree: dict[str, Any]) -> dict[str, Any]:
-    """The result with numpy arrays, statistics in float32 or float64; `top` gathers its two halves."""
+    """The result with numpy arrays, statistics in float32 or float64."""
     result: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
@@ -22,8 +21,6 @@ def on_the_host(tree: dict[str, Any]) -> dict[str, Any]:
             result[name] = np.ascontiguousarray(array) if value.ndim else array[()]
         else:
             result[name] = value
-    if "top_index" in result:
-        result["top"] = {"index": result.pop("top_index"), "weight": result.pop("top_weight")}
     return result
 
 
@@ -32,21 +29,23 @@ def checked(result: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, An
     place = _not_finite(result)
     if place is None:
         return result, None
+    if place == "loss" and _not_finite({name: value for name, value in result.items() if name != "loss"}) is None:
+        return None, Invalid.field("losses", "weight × loss overflows float32 in the total").to_wire()
     error = Invalid.field(
         "query", f"scores or sums overflow at {place}; send smaller values, a smaller scale, or dtype float64"
     )
     return None, error.to_wire()
 
 
-def _not_finite(tree: dict[str, Any]) -> str | None:
+def _not_finite(tree: dict[str, Any], *, nested: bool = False) -> str | None:
     for name, value in tree.items():
         if isinstance(value, dict):
-            place = _not_finite(value)
+            place = _not_finite(value, nested=True)
             if place is not None:
                 return f"{name}.{place}"
         elif isinstance(value, (np.ndarray, np.floating)) and value.dtype.kind == "f":
             bad = ~np.isfinite(value)
-            if name == "lse":
+            if name == "lse" and not nested:
                 bad &= ~np.isneginf(value)
             if np.any(bad):
                 index = np.argwhere(bad)[0] if value.ndim else ()

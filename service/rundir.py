@@ -75,11 +75,18 @@ class RunDirectory:
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
-            if name not in self._locks:
+            if name in self._locks:
+                fcntl.flock(file, fcntl.LOCK_SH)  # a failed upgrade has lost the shared lock
+            else:
                 file.close()
             return False
         self._locks[name] = file
         return True
+
+    def forget(self, pid: int) -> None:
+        """Remove the present state, but not the counts, of a process that died."""
+        for path in (*self.metrics.glob(f"gauge_live*_{pid}.db"), self.up(pid)):
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Give the locks back, and remove the directory if nobody else is a member."""

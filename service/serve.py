@@ -20,7 +20,7 @@ _WORKER_END_S = 5.0
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or Ctrl-C, finish what was admitted, and return the exit status: 0 if nothing was cut off.
+    """Serve until SIGTERM or Ctrl-C, finish what was admitted, and return 0 if every process ended by itself.
 
     Raises:
         OSError: the port is taken or the run directory cannot be made.
@@ -78,6 +78,7 @@ def _api_supervisor(listener: socket.socket, directory: RunDirectory, settings: 
         environment=HEAP_ENVIRONMENT,
         pass_fds=[listener.fileno()],
         came_up=lambda pid: directory.up(pid).exists(),
+        on_death=directory.forget,
         on_give_up=lambda why: log.error("API process does not come up", why=why),
     )
 

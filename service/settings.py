@@ -38,7 +38,11 @@ class Settings(BaseSettings):
     max_job_cost: int = Field(1 << 30, ge=1, description="Largest job: batch × heads × n × m × passes.")
     max_losses: int = Field(32, ge=1, description="Losses of one request.")
 
-    max_queue_jobs: int = Field(256, ge=1, description="Requests admitted at once; more get 429.")
+    max_queue_jobs: int = Field(
+        256,
+        ge=1,
+        description="Requests admitted at once, shared out among the API processes.",
+    )
     max_batch_cost: int = Field(1 << 24, ge=1, description="Score elements of one batch; a larger job runs alone.")
     max_batch_jobs: int = Field(64, ge=1, le=4096, description="Jobs of one batch.")
 

@@ -21,7 +21,7 @@ class ServiceState:
     link: Link
     admission: Admission
     metrics: "ApiMetrics"
-    metrics_directory: str | None
+    metrics_directory: str
     draining: bool = False
 
 

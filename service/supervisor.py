@@ -30,6 +30,7 @@ class Supervisor:
         environment: added to this process's own.
         pass_fds: descriptors that the child inherits.
         came_up: whether the child of this process id got as far as to work; its death then starts the count anew.
+        on_death: called with the process id of a child that ended unasked.
         on_give_up: called with the reason when three tries in a row did not come up; it is tried on, but slowly.
 
     """
@@ -42,6 +43,7 @@ class Supervisor:
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         came_up: Callable[[int], bool],
+        on_death: Callable[[int], None] = lambda pid: None,
         on_give_up: Callable[[str], None],
     ) -> None:
         self._command = [sys.executable, "-m", module]
@@ -49,6 +51,7 @@ class Supervisor:
         self._environment = {**os.environ, **(environment or {})}
         self._pass_fds = tuple(pass_fds)
         self._came_up = came_up
+        self._on_death = on_death
         self._on_give_up = on_give_up
         self._name = module.rpartition(".")[2]
         self._stopping = threading.Event()
@@ -125,6 +128,7 @@ class Supervisor:
                 self._process.stdin.close()
             failures = 0 if self._came_up(self._process.pid) else failures + 1
             log.error("child died", child=self._name, pid=self._process.pid, status=status, failures=failures)
+            self._on_death(self._process.pid)
             if failures >= _FAST_TRIES:
                 self._on_give_up(f"The {self._name} ended {failures} times before it was up; last status {status}.")
                 self._stopping.wait(_SLOW_RETRY_S)

@@ -20,6 +20,9 @@ from service.settings import Settings
 
 RequestModel = TypeVar("RequestModel", bound=TensorRequest)
 
+_MOST_PROBLEMS = 20
+"""Wrong fields that one answer names."""
+
 
 @dataclass(frozen=True)
 class _Loss:
@@ -43,6 +46,8 @@ def loss_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
     if len(entries) > settings.max_losses:
         raise Invalid.field("losses", f"expected at most {settings.max_losses}, came {len(entries)}")
     losses = [_loss(entry, f"losses[{i}]", request) for i, entry in enumerate(entries)]
+    if request.probability is not None and not any("probability" in loss.arrays for loss in losses):
+        raise Invalid.field("probability", "no cross_entropy without a target of its own takes it")
     labels = [loss.label for loss in losses]
     for i, label in enumerate(labels):
         if label in labels[:i]:
@@ -54,7 +59,8 @@ def _validated(model: type[RequestModel], fields: dict[str, Any]) -> RequestMode
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        problems = [FieldProblem(_path(item["loc"]), _message(item)) for item in error.errors(include_url=False)]
+        told = error.errors(include_url=False)[:_MOST_PROBLEMS]
+        problems = [FieldProblem(_path(item["loc"]), _message(item)) for item in told]
         first = problems[0]
         raise Invalid(f"{first.field}: {first.message}", errors=problems) from None
 

@@ -18,9 +18,8 @@ from attnloss.scores import Scores, make_scores
 from attnloss.streaming import Evaluation, evaluate
 from service.batcher import Batch
 from service.collate import Collated, collate
-from service.errors import ComputeFailed, Invalid, ServiceError, TooLarge
+from service.errors import ComputeFailed, Invalid, ServiceError, TooLarge, path_of
 from service.job import Job, Outcome
-from service.nested import path_of
 from service.results import checked, on_the_host
 from service.settings import available_cores
 
@@ -45,13 +44,11 @@ class Worker:
             torch.set_num_threads(self._fixed_threads or (self._cores if all_cores else 1))
         start_s = time.monotonic()
         queue_s = [start_s - job.arrival_s for job in batch.jobs]
-        try:
-            results = _results(batch, self.device)
-        except Exception as error:
-            if len(batch) > 1:
-                log.warning("batch split", jobs=len(batch), cause=repr(error))
-                return [self._run_alone(job) for job in batch.jobs]
-            failure = _failure(batch.jobs[0], error)
+        results, failure = _attempt(batch, self.device)
+        if failure is not None and len(batch) > 1:
+            log.warning("batch split", jobs=len(batch), cause=failure.detail)
+            return [self._run_alone(job) for job in batch.jobs]
+        if failure is not None:
             return [Outcome(batch.jobs[0].id, error=failure.to_wire(), queue_s=queue_s[0])]
         compute_s = time.monotonic() - start_s
         return [
@@ -63,12 +60,20 @@ class Worker:
         return self.run(Batch((job,), job.cost, padded=False))[0]
 
 
+def _attempt(batch: Batch, device: torch.device) -> tuple[list[dict[str, Any]], ServiceError | None]:
+    """The results, or what went wrong; the tensors of a failed attempt are free when this returns."""
+    try:
+        return _results(batch, device), None
+    except Exception as error:
+        return [], _failure(batch.jobs[0], error)
+
+
 def _failure(job: Job, error: Exception) -> ServiceError:
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, FieldError):
         return Invalid.field(path_of(error.field, *error.index), str(error))
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
         return TooLarge(f"The device has no memory for a job of cost {job.cost}; send fewer queries or keys at once.")
     log.error("computation failed", group=job.group, cost=job.cost, exc_info=error)
     return ComputeFailed("The computation failed; the cause is in the server's log.")
@@ -165,6 +170,8 @@ def _result(job: Job, part: slice, evaluation: Evaluation, scores: Scores) -> di
     for name, tensor in evaluation.values.items():
         if not name.startswith("losses."):
             result[name] = _own(tensor[part], name, job)
+    if "top_index" in result:
+        result["top"] = {"index": result.pop("top_index"), "weight": result.pop("top_weight")}
     if job.kind == "attention":
         return result
     valid = scores.valid.expand(scores.shape[:3])[part, :, : job.n]

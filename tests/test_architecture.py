@@ -40,7 +40,7 @@ NOT_LOADED = {
     "service.schemas": ["torch", "fastapi", "zmq"],
     "service.job": ["torch", "fastapi", "zmq"],
     "service.link": ["torch", "fastapi", "simdjson"],
-    "service.worker_main": ["fastapi", "uvicorn", "simdjson.nothing"],
+    "service.worker_main": ["fastapi", "uvicorn", "simdjson"],
 }
 
 

@@ -17,8 +17,16 @@ EXAMPLE = {
     "return": ["output", "weights", "entropy"],
 }
 
+ANSWER = {
+    "backend": "chunked",
+    "device": "cpu",
+    "output": [[1.6604769, 2.660477], [2.339523, 3.339523]],
+    "weights": [[0.66976154, 0.33023846], [0.33023846, 0.66976154]],
+    "entropy": [0.6343474, 0.6343474],
+}
 
-@router.post("/attention", **described(AttentionRequest, AttentionAnswer, EXAMPLE))
+
+@router.post("/attention", **described(AttentionRequest, AttentionAnswer, EXAMPLE, ANSWER))
 async def attention(request: Request) -> Response:
     """Attention of tensors: softmax(QKᵀ·scale)V, its weights and their statistics."""
     return await answer_attention(request, state_of(request))

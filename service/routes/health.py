@@ -31,4 +31,4 @@ async def metrics(request: Request) -> Response:
     from service.metrics import CONTENT_TYPE, exposition  # imported late: see service.app.serving
 
     state = state_of(request)
-    return Response(exposition(state.metrics, state.metrics_directory), media_type=CONTENT_TYPE)
+    return Response(exposition(state.metrics_directory), media_type=CONTENT_TYPE)

@@ -17,8 +17,19 @@ EXAMPLE = {
     "return": ["loss", "grad"],
 }
 
+ANSWER = {
+    "loss": 0.8347641,
+    "losses": {"entropy": 0.6343474, "cross_entropy": 0.40083355},
+    "grad": {
+        "query": [[-0.113673694, 0.11367372], [0.11367372, -0.113673694]],
+        "key": [[-0.113673694, 0.11367372], [0.11367372, -0.113673694]],
+    },
+    "backend": "chunked",
+    "device": "cpu",
+}
 
-@router.post("/loss", **described(LossRequest, LossAnswer, EXAMPLE))
+
+@router.post("/loss", **described(LossRequest, LossAnswer, EXAMPLE, ANSWER))
 async def loss(request: Request) -> Response:
     """Losses over the attention weights of tensors, reduced or per query, and their gradients."""
     return await answer_loss(request, state_of(request))

@@ -30,6 +30,7 @@ async def answer(request: Request, state: ServiceState, route: str, build: Build
     """Serve one request for tensors."""
     settings = state.settings
     expected_bytes = check_headers(request, settings)
+    state.link.check()
     with state.admission.reserve(expected_bytes * JSON_MEMORY_FACTOR) as reservation:
         body = await read_body(request, settings, reservation)
         request.scope["body_read"] = True

@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from service.batcher import Batch, Batcher, BatchLimits
-from service.cost import BEFORE_MEASUREMENT
+from service.cost import CostModel
 from service.errors import DeadlinePassed, Invalid, Unavailable
 from service.job import Job, Outcome
 from service.link import Link
@@ -48,7 +48,7 @@ def serving(
     context: zmq.Context[Any], address: str, tmp_path: Path, worker: Worker | None = None
 ) -> Iterator[WorkerLoop]:
     announcement = Announcement(tmp_path / "announced", 64)
-    batcher = Batcher(BatchLimits(1 << 24, 64), BEFORE_MEASUREMENT)
+    batcher = Batcher(BatchLimits(1 << 24, 64), CostModel(call_s=3e-4, element_s=2e-9, padded_element_s=6e-9))
     loop = WorkerLoop(worker or SlowWorker(), batcher, context, address, announcement, WorkerMetrics())
     thread = threading.Thread(target=loop.run)
     thread.start()
