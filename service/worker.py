@@ -161,7 +161,8 @@ def _placed(error: FieldError, loss: dict[str, Any]) -> FieldError:
     if error.field not in loss["places"]:
         return error
     place, leading = loss["places"][error.field]
-    return FieldError(place, _in_rank(error.index, leading), str(error))
+    sentence = str(error).replace(f"{error.field}{list(error.index)}", "it")  # which names the place in rank 4
+    return FieldError(place, _in_rank(error.index, leading), sentence)
 
 
 def _result(job: Job, part: slice, evaluation: Evaluation, scores: Scores) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def test_422_names_the_field_of_an_attention(
         (of_loss(target=HALF, kind="other"), "losses[0].kind", []),
         (of_loss(target=HALF, eps=-1.0), "losses[0].eps", []),
         (of_loss(target=HALF, weight="1"), "losses[0].weight", []),
-        (of_loss(target=HALF, weight=1e300), "query", ["overflow"]),
+        (of_loss(target=HALF, weight=1e300), "losses", ["overflow"]),
         (of_loss(target=[0]) | {"mask": [[False, True]]}, "losses[0].target[0]", ["infinite"]),
         (
             SQUARE
