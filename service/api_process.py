@@ -1,6 +1,7 @@
 """One API process of `attnloss serve`: `python -m service.api_process`, briefed on standard input by its parent."""
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -48,6 +49,8 @@ def main() -> None:
         backlog=2048,
     )
     threading.Thread(target=_end_with_stdin, daemon=True).start()
+    gc.freeze()  # what was imported stays: the collector need not look at it again
+    gc.set_threshold(10_000, 20, 20)
     Server(config).run(sockets=[socket.socket(fileno=brief["fd"])])
 
 

@@ -4,6 +4,7 @@ prometheus-client reads PROMETHEUS_MULTIPROC_DIR when it is imported, so it must
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -42,14 +43,17 @@ class ApiMetrics:
             multiprocess_mode="livesum",
         )
 
+        self._counter = cache(self._requests.labels)
+        self._histogram = cache(self._stages.labels)
+
     def answered(self, route: str, status: int) -> None:
         """Count a request."""
-        self._requests.labels(route, str(status)).inc()
+        self._counter(route, str(status)).inc()
 
     def stages(self, route: str, seconds: Mapping[str, float]) -> None:
         """Observe where a request spent its time."""
         for stage, spent_s in seconds.items():
-            self._stages.labels(route, stage).observe(spent_s)
+            self._histogram(route, stage).observe(spent_s)
 
     def admitted(self, jobs: int) -> None:
         """Set how many requests hold a place."""

@@ -4,6 +4,7 @@ It ignores SIGINT and SIGTERM, which a terminal sends to the whole group: it end
 the jobs that wait.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -46,6 +47,8 @@ def main() -> None:
     directory.up(os.getpid()).touch()
     directory.gave_up.unlink(missing_ok=True)
     log.info("worker ready", device=str(worker.device), pid=os.getpid(), cost_model=str(cost_model))
+    gc.freeze()  # what was imported stays: the collector need not look at it again
+    gc.set_threshold(10_000, 20, 20)
     loop.run()
     context.term()
 

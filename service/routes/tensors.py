@@ -91,13 +91,12 @@ async def _watch(request: Request, computing: asyncio.Task[Any]) -> None:
 
 
 def _gzip_wanted(request: Request, settings: Settings) -> bool:
-    if settings.gzip_answers == "never":
+    accepted_codings = request.headers.get("accept-encoding", "").lower()
+    if "gzip" not in accepted_codings or settings.gzip_answers == "never":
         return False
     codings = {
         name.strip(): quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-        for name, _, quality in (
-            part.partition(";") for part in request.headers.get("accept-encoding", "").lower().split(",")
-        )
+        for name, _, quality in (part.partition(";") for part in accepted_codings.split(","))
         if name.strip()
     }
     accepted = {name for name, wanted in codings.items() if wanted} - {"identity"}
