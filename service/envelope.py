@@ -1,6 +1,7 @@
 """Around every request: its id, the limit of its headers, and every error as a problem document."""
 
 import asyncio
+import contextlib
 import re
 import time
 import uuid
@@ -122,24 +123,17 @@ async def _refuse(error: ServiceError, request_id: str, scope: Scope, receive: R
     await send({"type": "http.response.start", "status": error.status, "headers": response.raw_headers})
     await send({"type": "http.response.body", "body": response.body, "more_body": unread})
     if unread:
-        end_s = time.monotonic() + _DRAIN_WITHIN_S
-        more = _expects_no_continue(scope)
-        while more and time.monotonic() < end_s:
-            message = await _receive_until(receive, end_s)
-            more = message["type"] == "http.request" and message.get("more_body", False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_WITHIN_S):
+                more = _body_is_on_its_way(scope)
+                while more:
+                    message = await receive()
+                    more = message["type"] == "http.request" and message.get("more_body", False)
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _receive_until(receive: Receive, end_s: float) -> Message:
-    try:
-        async with asyncio.timeout(max(end_s - time.monotonic(), 0)):
-            return await receive()
-    except TimeoutError:
-        return {"type": "http.disconnect"}
-
-
-def _expects_no_continue(scope: Scope) -> bool:
-    """Whether the body is on its way already: a client that expects 100 Continue has not sent it."""
+def _body_is_on_its_way(scope: Scope) -> bool:
+    """False for a client that expects 100 Continue: it has not sent the body."""
     return not any(name == b"expect" for name, _ in scope["headers"])
 
 

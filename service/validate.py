@@ -36,7 +36,7 @@ class _Loss:
 def attention_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
     """The job of a POST /attention body. Raises Invalid or TooLarge."""
     request = _validated(AttentionRequest, fields)
-    return _job("attention", request, list(dict.fromkeys(request.returns)), [], settings, job_id)
+    return _job("attention", request, _shapes(request), list(dict.fromkeys(request.returns)), [], settings, job_id)
 
 
 def loss_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
@@ -45,14 +45,15 @@ def loss_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
     entries = request.losses or [_default_loss(request)]
     if len(entries) > settings.max_losses:
         raise Invalid.field("losses", f"expected at most {settings.max_losses}, came {len(entries)}")
-    losses = [_loss(entry, f"losses[{i}]", request) for i, entry in enumerate(entries)]
+    shapes = _shapes(request)
+    losses = [_loss(entry, f"losses[{i}]", request, shapes) for i, entry in enumerate(entries)]
     if request.probability is not None and not any("probability" in loss.arrays for loss in losses):
         raise Invalid.field("probability", "no cross_entropy without a target of its own takes it")
     labels = [loss.label for loss in losses]
     for i, label in enumerate(labels):
         if label in labels[:i]:
             raise Invalid.field(f"losses[{i}].label", f"{label!r} is taken by losses[{labels.index(label)}]")
-    return _job("loss", request, list(dict.fromkeys(request.returns)), losses, settings, job_id)
+    return _job("loss", request, shapes, list(dict.fromkeys(request.returns)), losses, settings, job_id)
 
 
 def _validated(model: type[RequestModel], fields: dict[str, Any]) -> RequestModel:
@@ -95,8 +96,7 @@ def _shapes(request: TensorRequest) -> Shapes:
         raise Invalid.field(error.field, str(error)) from None
 
 
-def _loss(entry: LossEntry, path: str, request: LossRequest) -> _Loss:
-    shapes = _shapes(request)
+def _loss(entry: LossEntry, path: str, request: LossRequest, shapes: Shapes) -> _Loss:
     name: str = entry.name  # type: ignore[attr-defined]
     parameters = {key: item for key in type(entry).model_fields if (item := getattr(entry, key)) is not None}
     arrays = {key: parameters.pop(key) for key in list(parameters) if isinstance(parameters[key], np.ndarray)}
@@ -137,9 +137,14 @@ def _map_or_index(
 
 
 def _job(
-    kind: Kind, request: TensorRequest, returns: list[str], losses: list[_Loss], settings: Settings, job_id: bytes
+    kind: Kind,
+    request: TensorRequest,
+    shapes: Shapes,
+    returns: list[str],
+    losses: list[_Loss],
+    settings: Settings,
+    job_id: bytes,
 ) -> Job:
-    shapes = _shapes(request)
     _check_returns(request, returns, shapes)
     arrays = _arrays(request, shapes)
     for i, loss in enumerate(losses):
