@@ -7,21 +7,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attnloss import checks, ranks
+from attnloss.columns import Received
 from attnloss.errors import FieldError
 from attnloss.functional import Functional
 from attnloss.registry import STATISTICS
-from attnloss.scores import Scores, make_scores
-from attnloss.statistics import (
-    Entropy,
-    Expectation,
-    LargestWeight,
-    Lse,
-    Received,
-    TopIndex,
-    TopWeight,
-    Weights,
-)
+from attnloss.score_map import ScoreMap
+from attnloss.scores import make_scores
+from attnloss.statistics import Entropy, Expectation, LargestWeight, Lse, Weights
 from attnloss.streaming import evaluate
+from attnloss.top import TopIndex, TopWeight
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +72,7 @@ def attention(
     `mask` is true where a query may attend. `causal` is aligned to the end: the last valid query sees up to
     the last valid key. Lengths are one per batch entry. All combine by AND. A query that may attend to
     nothing has output, weights, entropy and max 0 and lse −∞. `scale` is 1/√d by default. `backend` is
-    auto, flash, chunked or reference.
+    auto, native, flash, chunked or reference.
 
     Scores beyond the range of float32 are not an error; they leave inf or NaN in the results.
 
@@ -112,7 +106,7 @@ def _with_top(values: Mapping[str, Tensor]) -> dict[str, Tensor | Top]:
 
 
 def functionals(
-    scores: Scores,
+    scores: ScoreMap,
     returns: Sequence[str],
     *,
     value: Float[Tensor, "B Hkv m dv"] | None = None,

@@ -1,6 +1,6 @@
 """One tile of the score map, computed: what every per-query functional reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attnloss.scores import Scores
+from attnloss.score_map import ScoreMap
+from attnloss.scores import grouped_matmul
 from attnloss.tiles import Tile
 from attnloss.workspace import Workspace
 
@@ -18,19 +19,6 @@ FAR = -1e5
 _T = TypeVar("_T")
 
 
-def grouped_matmul(
-    left: Float[Tensor, "b h r x"], right: Float[Tensor, "b hkv x y"], out: Tensor | None = None
-) -> Float[Tensor, "b h r y"]:
-    """Multiply where each key head serves heads // key heads query heads, without repeating it."""
-    batch, heads, rows, inner = left.shape
-    key_heads = right.shape[1]
-    if heads == key_heads:
-        return torch.matmul(left, right, out=out)
-    folded = (batch, key_heads, heads // key_heads * rows)
-    product = torch.matmul(left.reshape(*folded, inner), right, out=None if out is None else out.view(*folded, -1))
-    return product.view(batch, heads, rows, right.shape[3])
-
-
 class Block:
     """Scores of a tile, shifted so that the largest of each query is 0; the rest is computed once, if asked.
 
@@ -38,19 +26,24 @@ class Block:
     """
 
     def __init__(
-        self, scores: Scores, tile: Tile, query: Tensor, key: Tensor, workspace: Workspace | None = None
+        self,
+        scores: ScoreMap,
+        tile: Tile,
+        cuts: Sequence[Tensor],
+        workspace: Workspace | None = None,
+        *,
+        name: str = "",
     ) -> None:
-        """Compute the scores of the tile from its query [b, h, r, d] and key [b, hkv, k, d]."""
+        """Compute the scores of the tile from the cuts of their operands; `name` is where buffers are kept."""
         self.scores = scores
         self.tile = tile
-        self.query = query
-        self.key = key
         self.allowed: Bool[Tensor, "#b #h r k"] | None = scores.allowed(tile)
         self.empty: Bool[Tensor, "#b #h r 1"] | None = None
-        self._shared: dict[str, object] = {}
+        self._shared: dict[object, object] = {}
         self._workspace = Workspace() if workspace is None else workspace
-        cells = self._workspace.take("scores", (*query.shape[:3], key.shape[2]), query)
-        shifted = grouped_matmul(query * scores.scale, key.mT, cells)
+        self._name = name
+        cells = self._workspace.take(f"{name}scores", _size(scores, tile), cuts[0])
+        shifted = scores.cells(cuts, cells)
         self.shifted: Float[Tensor, "b h r k"]
         self.largest: Float[Tensor, "b h r 1"]
         if self.allowed is None:
@@ -92,6 +85,11 @@ class Block:
         return torch.div(self.exp, self.total, out=self._cells("weights"))
 
     @cached_property
+    def log_weights(self) -> Float[Tensor, "b h r k"]:
+        """Log p_ij; about FAR at masked keys."""
+        return torch.sub(self.shifted, self.log_total, out=self._cells("log weights"))
+
+    @cached_property
     def lse(self) -> Float[Tensor, "b h r"]:
         """The log-sum-exp, log Σ_j exp(s_ij); −∞ for a fully masked query."""
         lse = self.largest + self.log_total
@@ -106,11 +104,29 @@ class Block:
         """Σ_j p_ij·x_j for one x per key."""
         return grouped_matmul(self.exp, features) / self.total
 
-    def _cells(self, name: str) -> Tensor | None:
-        return self._workspace.take(name, tuple(self.shifted.shape), self.shifted)
+    def keep(self, cells: Float[Tensor, "#b #h r k"]) -> Float[Tensor, "#b #h r k"]:
+        """Cells with 0 at masked keys."""
+        return cells if self.allowed is None else torch.where(self.allowed, cells, 0.0)
 
-    def shared(self, name: str, compute: Callable[[], _T]) -> _T:
+    def other(self, scores: ScoreMap, cuts: Sequence[Tensor]) -> "Block":
+        """The same tile of a second map; computed once for all that read it."""
+
+        def compute() -> Block:
+            name = f"{self._name}other {len(self._shared)} "
+            return Block(scores, self.tile, cuts, self._workspace, name=name)
+
+        return self.shared(scores, compute)
+
+    def _cells(self, name: str) -> Tensor | None:
+        return self._workspace.take(self._name + name, tuple(self.shifted.shape), self.shifted)
+
+    def shared(self, key: object, compute: Callable[[], _T]) -> _T:
         """Compute once what several functionals of one pass need."""
-        if name not in self._shared:
-            self._shared[name] = compute()
-        return self._shared[name]  # type: ignore[return-value]  # the name decides the type
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return self._shared[key]  # type: ignore[return-value]  # the key decides the type
+
+
+def _size(scores: ScoreMap, tile: Tile) -> tuple[int, int, int, int]:
+    batch, heads = (part.stop - part.start for part in (tile.batch, tile.heads))
+    return batch, heads, tile.rows.stop - tile.rows.start, tile.keys

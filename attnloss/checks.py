@@ -82,3 +82,18 @@ def top_count(top_k: int | None, keys: int) -> int:
     if not 1 <= top_k <= keys:
         raise FieldError("top_k", (), f"top_k must be within 1…{keys}, the number of keys, got {top_k}")
     return top_k
+
+
+def within(field: str, number: float, minimum: float, maximum: float | None) -> float:
+    """Check that minimum ≤ number, and number < maximum where there is one."""
+    if not (minimum <= number and math.isfinite(number) and (maximum is None or number < maximum)):
+        bounds = f"{minimum:g} ≤ {field}" + ("" if maximum is None else f" < {maximum:g}")
+        raise FieldError(field, (), f"{field} must be within {bounds}, got {number}")
+    return float(number)
+
+
+def compat(given: str | None, *known: str) -> str | None:
+    """Check the name of another codebase whose definition is followed."""
+    if given is not None and given not in known:
+        raise FieldError("compat", (), f"compat must be None or one of {', '.join(known)}; got {given!r}")
+    return given

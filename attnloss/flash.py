@@ -1,11 +1,11 @@
 """Attention, its lse and its entropy from torch's CPU flash kernel, in O(n·d) memory both ways.
 
 The kernel is private to torch (`aten::_scaled_dot_product_flash_attention_for_cpu`), so it is probed once;
-where it is missing or behaves differently, `refusal` says so. It takes equal head dims of query, key and
+where it is missing or behaves differently, `FlashPass.refusal` says so. It takes equal head dims of query, key and
 value, and aligns causal to the start, which is the end as well where n = m.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from typing import Any, cast
 
@@ -13,7 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from typing_extensions import override
 
+from attnloss.fused import FusedPass
 from attnloss.scores import Scores
 
 IDENTITY_BOUND = 20.0
@@ -108,37 +110,48 @@ _expectation = cast("_TwoResults", _Expectation.apply)
 _entropy = cast("_TwoResults", _Entropy.apply)
 
 
-class FlashPass:
-    """The flash kernel on one score map; passes are shared by the functionals that read them."""
+class FlashPass(FusedPass):
+    """The flash kernel on one score map; each expectation is a pass of its own."""
 
-    def __init__(self, scores: Scores) -> None:
+    provides = frozenset({"expect", "entropy", "lse"})
+
+    def __init__(self, scores: Scores, features: Mapping[object, Tensor]) -> None:
         """Spread grouped key heads over their query heads, as the kernel wants them."""
-        self.scores = scores
-        self.query = scores.query
+        super().__init__(scores, features)
         self.key = self.spread(scores.key)
-        self.scale = scores.scale
         self._setting = (scores.scale, scores.causal)
         self._lse: Tensor | None = None
 
-    def spread(self, tensor: Float[Tensor, "B Hkv m f"]) -> Float[Tensor, "B H m f"]:
-        """Repeat what belongs to a key head for each query head that shares it."""
-        group = self.query.shape[1] // tensor.shape[1]
-        return tensor if group == 1 else tensor.repeat_interleave(group, 1)
+    @classmethod
+    @override
+    def refusal(cls, scores: Scores) -> str | None:
+        n, m = scores.shape[2:]
+        if scores.query.device.type != "cpu":
+            return f"it runs on CPU tensors, these are on {scores.query.device}"
+        if scores.mask is not None or scores.query_lengths is not None or scores.key_lengths is not None:
+            return "it takes no mask and no lengths"
+        if scores.causal and n != m:
+            return f"it aligns causal to the start, which differs from the end where n = {n} and m = {m}"
+        return unavailable()
 
-    def expect(self, features: Float[Tensor, "B Hkv m f"]) -> Float[Tensor, "B H n f"]:
+    @override
+    def expect(self, owner: object) -> Float[Tensor, "B H n f"]:
         """Σ_j p_ij·x_j by one pass; features are padded with zeros to the head dim of key."""
+        features = self.features[owner]
         width = features.shape[-1]
         padded = torch.nn.functional.pad(features, (0, self.key.shape[-1] - width))
         output, self._lse = _expectation(self.query, self.key, self.spread(padded), *self._setting)
         return output[..., :width]
 
     @cached_property
+    @override
     def entropy(self) -> Float[Tensor, "B H n"]:
         """The entropy by one pass."""
         entropy, self._lse = _entropy(self.query, self.key, *self._setting)
         return entropy
 
     @property
+    @override
     def lse(self) -> Float[Tensor, "B H n"]:
         """The lse of whichever pass ran last, or of one of its own."""
         if self._lse is None:
@@ -152,18 +165,6 @@ def score_bound(scores: Scores) -> float:
         longest_query = torch.linalg.vector_norm(scores.query, dim=-1).max()
         longest_key = torch.linalg.vector_norm(scores.key, dim=-1).max()
         return abs(scores.scale) * float(longest_query * longest_key)
-
-
-def refusal(scores: Scores) -> str | None:
-    """Why the kernel cannot compute on these scores, or None if it can."""
-    n, m = scores.shape[2:]
-    if scores.query.device.type != "cpu":
-        return f"it runs on CPU tensors, these are on {scores.query.device}"
-    if scores.mask is not None or scores.query_lengths is not None or scores.key_lengths is not None:
-        return "it takes no mask and no lengths"
-    if scores.causal and n != m:
-        return f"it aligns causal to the start, which differs from the end where n = {n} and m = {m}"
-    return unavailable()
 
 
 @cache

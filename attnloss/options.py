@@ -6,13 +6,18 @@ from typing import TypedDict
 from torch import Tensor
 
 
-class ScoreOptions(TypedDict, total=False):
-    """What each query may attend to, and the scale: see `attnloss.attention`."""
+class AttendOptions(TypedDict, total=False):
+    """What each query may attend to: see `attnloss.attention`."""
 
     causal: bool
     mask: Tensor | None
     key_lengths: Tensor | Sequence[int] | int | None
     query_lengths: Tensor | Sequence[int] | int | None
+
+
+class ScoreOptions(AttendOptions, total=False):
+    """The same, and the scale."""
+
     scale: float | None
 
 

@@ -19,6 +19,13 @@ def restore(tensor: Tensor, rank: int) -> Tensor:
     return tensor[:, 0] if rank == 3 else tensor
 
 
+def restore_unit(tensor: Tensor, rank: int) -> Tensor:
+    """Undo `lift` for values per query [B, H, n], per head [B, H] or per batch entry [B], or for one number."""
+    if tensor.ndim < 2:
+        return tensor[0] if tensor.ndim == 1 and rank == 2 else tensor
+    return restore(tensor, rank)
+
+
 def lift_like(
     tensor: Tensor, field: str, rank: int, shape: tuple[int, ...], *, loose: tuple[int, ...] = (0, 1)
 ) -> Tensor:

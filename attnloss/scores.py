@@ -1,136 +1,71 @@
 """The scaled score map of a request, described without being computed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Literal, TypedDict
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
+from typing_extensions import override
 
 from attnloss import checks, ranks
-from attnloss.tiles import Tile
+from attnloss.errors import FieldError
+from attnloss.score_map import ScoreMap
+from attnloss.shapes import Shapes, check_other
+from attnloss.tiles import Operand
 
-ALLOWED_CELLS = 1 << 22
-"""Booleans held at once while queries are checked for having a key."""
+
+class Attendance(TypedDict):
+    """The fields of a ScoreMap that say what each query may attend to."""
+
+    causal: bool
+    mask: Tensor | None
+    query_lengths: Tensor | None
+    key_lengths: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """s_ij = scale·q_i·k_j with what each query may attend to; nothing of size n·m but a mask that was given.
-
-    Key j is allowed to query i where the mask says so, j is within the key length, i within the query
-    length and, if causal, j − key_length ≤ i − query_length: the last valid query sees up to the last valid
-    key. `rank` is the rank of the request, `input_dtype` what its outputs are cast back to.
-    """
+class Scores(ScoreMap):
+    """s_ij = scale·q_i·k_j; `key_axes` is "head_key" where a second map has other key heads than the first."""
 
     query: Float[Tensor, "B H n d"]
     key: Float[Tensor, "B Hkv m d"]
     scale: float
-    causal: bool
-    mask: Bool[Tensor, "#B #H n m"] | None
-    query_lengths: Int[Tensor, " B"] | None
-    key_lengths: Int[Tensor, " B"] | None
-    rank: int
-    input_dtype: torch.dtype
+    key_axes: Literal["key", "head_key"] = "key"
 
     @property
+    @override
     def shape(self) -> tuple[int, int, int, int]:
-        """Of the weights: batch, heads, n, m."""
         batch, heads, n, _ = self.query.shape
         return batch, heads, n, self.key.shape[2]
 
     @property
-    def dtype(self) -> torch.dtype:
-        """What statistics are computed in: float32, or float64 for float64 inputs."""
-        return self.query.dtype
+    @override
+    def key_heads(self) -> int:
+        return self.key.shape[1]
 
-    @cached_property
-    def reach(self) -> int:
-        """Largest key_length − query_length: under causal no query i sees a key beyond i + reach."""
-        return int(self._shift.max()) if isinstance(self._shift, Tensor) else self._shift
+    @property
+    @override
+    def operands(self) -> tuple[Operand, ...]:
+        return Operand(self.query, "query"), Operand(self.key, self.key_axes)
 
-    @cached_property
-    def _shift(self) -> Tensor | int:
-        n, m = self.shape[2:]
-        key_end = m if self.key_lengths is None else self.key_lengths
-        query_end = n if self.query_lengths is None else self.query_lengths
-        return key_end - query_end
+    @override
+    def cells(self, cuts: Sequence[Tensor], out: Tensor | None) -> Tensor:
+        return grouped_matmul(cuts[0] * self.scale, cuts[1].mT, out)
 
-    @cached_property
-    def _last_key(self) -> int:
-        return self.shape[3] if self.key_lengths is None else int(self.key_lengths.max())
 
-    def key_stop(self, rows: slice) -> int:
-        """Count of leading keys beyond which no query of the rows sees any (at least 1)."""
-        stop = min(self._last_key, rows.stop + self.reach) if self.causal else self._last_key
-        return max(stop, 1)
-
-    def free_keys(self, rows: slice) -> int:
-        """Count of leading keys that every query of the rows may attend to, if known at no cost."""
-        if not (self.mask is None and self.query_lengths is None and self.key_lengths is None):
-            return 0
-        m = self.shape[3]
-        return min(max(rows.start + self.reach + 1, 0), m) if self.causal else m
-
-    def allowed(self, tile: Tile) -> Bool[Tensor, "#b #h r k"] | None:
-        """Say which keys of the tile each of its queries may attend to; None where it is all of them."""
-        if self.free_keys(tile.rows) >= tile.keys:
-            return None
-        device = self.query.device
-        i = torch.arange(tile.rows.start, tile.rows.stop, device=device)[:, None]
-        j = torch.arange(tile.keys, device=device)
-        mask = None if self.mask is None else tile.cut_map(self.mask)
-        return self._combine(i, j, mask, tile.batch)
-
-    def allows(self, index: Int[Tensor, "B H n"]) -> Bool[Tensor, "#B #H n"]:
-        """Say whether each query may attend to the one key that `index` gives it."""
-        i = torch.arange(self.shape[2], device=self.query.device)[:, None]
-        j = index[..., None]
-        mask = None if self.mask is None else self.mask.expand(self.shape).gather(-1, j)
-        return self._combine(i, j, mask, slice(None))[..., 0]
-
-    def _combine(self, i: Tensor, j: Tensor, mask: Tensor | None, batch: slice) -> Tensor:
-        def per_entry(lengths: Tensor | int) -> Tensor | int:
-            return lengths[batch, None, None, None] if isinstance(lengths, Tensor) else lengths
-
-        parts = [] if mask is None else [mask]
-        if self.causal:
-            parts.append(j - i <= per_entry(self._shift))
-        if self.key_lengths is not None:
-            parts.append(j < per_entry(self.key_lengths))
-        if self.query_lengths is not None:
-            parts.append(i < per_entry(self.query_lengths))
-        allowed = parts[0] if parts else torch.ones_like(i + j, dtype=torch.bool)
-        for part in parts[1:]:
-            allowed = allowed & part
-        shape = torch.broadcast_shapes(allowed.shape, (i + j).shape, (1, 1, 1, 1))  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return allowed.expand(shape)
-
-    @cached_property
-    def valid(self) -> Bool[Tensor, "#B #H n"]:
-        """Which queries may attend to at least one key; the others count in no mean."""
-        if self.mask is not None:
-            blocks = [self.allowed(tile) for tile in self.row_tiles()]
-            return torch.cat([block.any(-1) for block in blocks if block is not None], -1)
-        i = torch.arange(self.shape[2], device=self.query.device).expand(1, 1, -1)
-        valid = i >= 0
-        if self.query_lengths is not None:
-            valid = valid & (i < self.query_lengths[:, None, None])
-        if self.key_lengths is not None:
-            valid = valid & (self.key_lengths[:, None, None] > 0)
-        if self.causal:
-            shift = self._shift[:, None, None] if isinstance(self._shift, Tensor) else self._shift
-            valid = valid & (i + shift >= 0)
-        return valid
-
-    def row_tiles(self) -> Iterator[Tile]:
-        """Tiles over all batch entries, heads and keys, for work that needs `allowed` alone."""
-        batch, heads, n, m = self.shape
-        step = max(ALLOWED_CELLS // (batch * heads * m), 1)
-        for start in range(0, n, step):
-            rows = slice(start, min(start + step, n))
-            yield Tile(slice(0, batch), slice(0, heads), slice(0, self.key.shape[1]), rows, m)
+def grouped_matmul(
+    left: Float[Tensor, "b h r x"], right: Float[Tensor, "b hkv x y"], out: Tensor | None = None
+) -> Float[Tensor, "b h r y"]:
+    """Multiply where each key head serves heads // key heads query heads, without repeating it."""
+    batch, heads, rows, inner = left.shape
+    key_heads = right.shape[1]
+    if heads == key_heads:
+        return torch.matmul(left, right, out=out)
+    folded = (batch, key_heads, heads // key_heads * rows)
+    product = torch.matmul(left.reshape(*folded, inner), right, out=None if out is None else out.view(*folded, -1))
+    return product.view(batch, heads, rows, right.shape[3])
 
 
 def make_scores(
@@ -156,18 +91,69 @@ def make_scores(
     lifted_query, lifted_key = ranks.lift(query, rank), ranks.lift(key, rank)
     batch, heads, n, width = lifted_query.shape
     m = lifted_key.shape[2]
-    if mask is not None:
-        checks.boolean(mask)
-        mask = ranks.lift_like(mask, "mask", rank, (batch, heads, n, m), loose=(0, 1, 2, 3))
-        mask = mask.to(query.device).expand(-1, -1, n, m)
     return Scores(
         query=lifted_query.to(compute),
         key=lifted_key.to(compute),
         scale=width**-0.5 if scale is None else checks.finite(scale),
-        causal=causal,
-        mask=mask,
-        query_lengths=checks.lengths("query_lengths", query_lengths, batch, n, query.device),
-        key_lengths=checks.lengths("key_lengths", key_lengths, batch, m, query.device),
         rank=rank,
         input_dtype=query.dtype,
+        **attendance(
+            (batch, heads, n, m), rank, query.device, causal, mask, key_lengths=key_lengths, query_lengths=query_lengths
+        ),
+    )
+
+
+def attendance(
+    shape: tuple[int, int, int, int],
+    rank: int,
+    device: torch.device,
+    causal: bool,
+    mask: Tensor | None,
+    *,
+    key_lengths: Tensor | Sequence[int] | int | None,
+    query_lengths: Tensor | Sequence[int] | int | None,
+) -> Attendance:
+    """Validate what each query of a map of this shape may attend to."""
+    batch, _, n, m = shape
+    if mask is not None:
+        checks.boolean(mask)
+        mask = ranks.lift_like(mask, "mask", rank, shape, loose=(0, 1, 2, 3))
+        mask = mask.to(device).expand(-1, -1, n, m)
+    return {
+        "causal": causal,
+        "mask": mask,
+        "query_lengths": checks.lengths("query_lengths", query_lengths, batch, n, device),
+        "key_lengths": checks.lengths("key_lengths", key_lengths, batch, m, device),
+    }
+
+
+def make_other(
+    scores: ScoreMap,
+    query: Float[Tensor, "*batch n d2"],
+    key: Float[Tensor, "*key_batch m d2"],
+    scale: float | None = None,
+) -> Scores:
+    """Describe the scores of a second map, which shares the first one's shape, mask, causal and lengths.
+
+    Its head dim and key heads are its own. Raises FieldError that names other_query or other_key.
+    """
+    for field, tensor in (("other_query", query), ("other_key", key)):
+        if not tensor.is_floating_point():
+            raise FieldError(field, (), f"{field} must be floating point, got {tensor.dtype}")
+        if tensor.device != scores.device:
+            raise FieldError(field, (), f"{field} must be on {scores.device}, got {tensor.device}")
+    batch, heads, n, m = scores.shape
+    shapes = Shapes(scores.rank, batch, heads, scores.key_heads, n, m, 1, None)
+    check_other(shapes, tuple(query.shape), tuple(key.shape))
+    shared = {name: getattr(scores, name) for name in ("causal", "mask", "query_lengths", "key_lengths")}
+    lifted = ranks.lift(key, scores.rank).to(scores.dtype)
+    alike = lifted.shape[1] == scores.key_heads
+    return Scores(
+        query=ranks.lift(query, scores.rank).to(scores.dtype),
+        key=lifted if alike else lifted.repeat_interleave(heads // lifted.shape[1], 1),
+        key_axes="key" if alike else "head_key",
+        scale=query.shape[-1] ** -0.5 if scale is None else checks.finite(scale),
+        rank=scores.rank,
+        input_dtype=scores.input_dtype,
+        **shared,
     )

@@ -60,6 +60,29 @@ def resolve_shapes(query: Sequence[int], key: Sequence[int], value: Sequence[int
     )
 
 
+def check_other(shapes: Shapes, query: Sequence[int], key: Sequence[int]) -> None:
+    """Check that a second map has the first one's batch, heads, n and m; its head dim and key heads are its own.
+
+    Raises:
+        FieldError: `other_query` or `other_key` does not fit; both shapes stated.
+
+    """
+    for field, shape, tail in (("other_query", query, shapes.n), ("other_key", key, shapes.m)):
+        expected = f"{_show(shapes.restored(tail))} and a head dim"
+        if len(shape) != shapes.rank or 0 in shape:
+            raise FieldError(field, (), f"expected {expected}, came shape {_show(shape)}")
+    if tuple(query[:-1]) != shapes.restored(shapes.n):
+        expected = f"{_show(shapes.restored(shapes.n))} and a head dim"
+        raise FieldError("other_query", (), f"expected {expected}, came shape {_show(query)}")
+    heads = key[1] if shapes.rank == 4 else 1
+    lead = (shapes.batch, heads)[: shapes.rank - 2]
+    if tuple(key[:-1]) != (*lead, shapes.m) or shapes.heads % heads:
+        expected = f"batch {shapes.batch}, heads that divide {shapes.heads}, {shapes.m} keys"
+        raise FieldError("other_key", (), f"expected {expected}, came shape {_show(key)}")
+    if query[-1] != key[-1]:
+        raise FieldError("other_key", (), f"head dim {key[-1]} of shape {_show(key)} is not {query[-1]}, other_query's")
+
+
 def mask_fits(mask: Sequence[int], shapes: Shapes) -> bool:
     """Whether a mask, probability or dense target is [n, m] or broadcasts to the shape of the weights."""
     return _fits(mask, (shapes.n, shapes.m), shapes)
@@ -95,21 +118,26 @@ def _show(shape: Sequence[int]) -> str:
     return "[" + ", ".join(map(str, shape)) + "]"
 
 
-def resolve_target_kind(target: Sequence[int], integer: bool, kind: str | None, shapes: Shapes) -> str:
-    """Whether a target is an "index" of one key per query or a "dense" distribution over the keys.
+def resolve_target_kind(
+    target: Sequence[int], integer: bool, kind: str | None, shapes: Shapes, *, weighted: bool = False
+) -> str:
+    """Whether a target is an "index" of one key per query, "dense" over the keys, or "sparse": some keys of each.
 
-    `kind` decides where it is given; else integers that fit only one of the two are that; floats are dense.
+    A sparse target comes with weights (`weighted`), the others without. Of those `kind` decides where it is
+    given; else integers that fit only one of the two are that; floats are dense.
 
     Raises:
         FieldError: the target fits neither, not the `kind` asked for, or both.
 
     """
+    came = f"came {'integers' if integer else 'floats'} of shape {_show(target)}"
+    if weighted or kind == "sparse":
+        return _sparse(target, integer, kind, shapes, weighted, came)
     fits = {"index": integer and index_fits(target, shapes), "dense": mask_fits(target, shapes)}
     expected = {
         "index": f"integers of shape [{shapes.n}] or {_show(shapes.restored(shapes.n))}",
         "dense": f"rows of shape [{shapes.n}, {shapes.m}] or {_show(shapes.restored(shapes.n, shapes.m))}",
     }
-    came = f"came {'integers' if integer else 'floats'} of shape {_show(target)}"
     if kind is not None:
         if not fits[kind]:
             raise FieldError("target", (), f"kind {kind} expects {expected[kind]}, {came}")
@@ -120,3 +148,14 @@ def resolve_target_kind(target: Sequence[int], integer: bool, kind: str | None, 
         if fits[candidate]:
             return candidate
     raise FieldError("target", (), f"expected {expected['index']}, or {expected['dense']}, {came}")
+
+
+def _sparse(target: Sequence[int], integer: bool, kind: str | None, shapes: Shapes, weighted: bool, came: str) -> str:
+    if not weighted:
+        raise FieldError("target_weights", (), "kind sparse needs target_weights, the share of each key; came none")
+    if kind not in (None, "sparse"):
+        raise FieldError("kind", (), f"target_weights belong to a sparse target, came kind {kind}")
+    if not (integer and len(target) >= 2 and target[-1] > 0 and _fits(target, (shapes.n, target[-1]), shapes)):
+        expected = f"integers of shape [{shapes.n}, k] or {_show(shapes.restored(shapes.n))} and k"
+        raise FieldError("target", (), f"a sparse target expects {expected}, {came}")
+    return "sparse"

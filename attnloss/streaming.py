@@ -1,103 +1,149 @@
 """One evaluation of all that a request wants of a score map, by the backend asked for or fitting."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Unpack, get_args
+from typing import Any, Literal, Unpack, cast, get_args
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from attnloss import checks, chunked, flash, ranks, reference, tiling
+from attnloss.flash import FlashPass
 from attnloss.functional import Functional
+from attnloss.fused import FusedPass
+from attnloss.native import NativePass
 from attnloss.options import ScoreOptions
+from attnloss.score_map import ScoreMap
 from attnloss.scores import Scores, make_scores
 from attnloss.statistics import Expectation, Lse
 
-Backend = Literal["auto", "flash", "chunked", "reference"]
+Backend = Literal["auto", "native", "flash", "chunked", "reference"]
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What was wanted, unreduced and in rank 4, and the backend that computed it."""
 
-    values: dict[str, Tensor]
+    values: dict[Any, Tensor]
     backend: str
 
 
-def evaluate(scores: Scores, wanted: Mapping[str, Functional], *, backend: str = "auto") -> Evaluation:
+def evaluate(scores: ScoreMap, wanted: Mapping[Any, Functional], *, backend: str = "auto") -> Evaluation:
     """Compute every wanted functional in one pass over the scores, none holding a map that was not asked for.
 
-    Values per query come as [B, H, n] in the dtype of the scores. "flash" is torch's CPU kernel, "chunked"
-    computes tile by tile on any device, "reference" is dense float64. "auto" picks flash where it is exact
-    and was measured to be faster: for the output alone, and with gradients beyond one tile for up to two
-    passes.
+    Values per query come as [B, H, n] in the dtype of the scores. "native" is this project's C++ kernel,
+    "flash" torch's CPU kernel, "chunked" computes tile by tile on any device, "reference" is dense float64.
+    "auto" takes native if it was built and can do all that is wanted; else flash where it is exact and was
+    measured to be faster (for the output alone, and with gradients beyond one tile for up to two passes);
+    else chunked. It computes without any pass what needs none, and names that "gram".
 
     Raises ValueError where the backend is unknown or cannot do what is asked, saying why.
     """
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}; got {backend!r}")
-    if backend == "auto":
-        backend = "flash" if _flash_pays(scores, wanted) else "chunked"
-    elif backend == "flash" and (reason := _flash_refusal(scores, wanted)):
-        raise ValueError(f"backend flash cannot compute this: {reason}")
-    if backend == "flash":
-        values = _by_flash(scores, wanted)
-    elif backend == "chunked":
-        values = chunked.stream(scores, wanted) if wanted else {}
-    else:
-        values = _by_reference(scores, wanted)
-    return Evaluation(values, backend)
+    distinct = list(dict.fromkeys(wanted.values()))
+    found = _by_shortcut(scores, distinct) if backend == "auto" else {}
+    left = [functional for functional in distinct if functional not in found]
+    names = ["gram"] if found else []
+    if left or not found:
+        chosen = _choose(scores, left) if backend == "auto" else backend
+        if chosen in ("native", "flash") and (reason := _refusal(chosen, scores, wanted)):
+            raise ValueError(f"backend {chosen} cannot compute this: {reason}")
+        found |= _COMPUTE[chosen](scores, left)
+        names.insert(0, chosen)
+    return Evaluation({name: found[functional] for name, functional in wanted.items()}, "+".join(names))
 
 
-def _flash_pays(scores: Scores, wanted: Mapping[str, Functional]) -> bool:
+def _choose(scores: ScoreMap, functionals: Sequence[Functional]) -> str:
+    if not functionals:
+        return "chunked"
+    numbered = dict(enumerate(functionals))
+    if _refusal("native", scores, numbered) is None:
+        return "native"
+    return "flash" if _flash_pays(scores, functionals) and _refusal("flash", scores, numbered) is None else "chunked"
+
+
+def _flash_pays(scores: ScoreMap, functionals: Sequence[Functional]) -> bool:
     batch, heads, n, m = scores.shape
-    passes = sum(functional.flash == "features" for functional in wanted.values())
-    cancels = any(functional.cancels for functional in wanted.values())
-    if _wants_gradient(scores) and batch * heads * n * m > tiling.TILE_SCORES:
-        pays = passes <= 2
-    else:
-        pays = passes == 1 and not cancels
-    return pays and _flash_refusal(scores, wanted) is None
+    passes = sum(not functional.needs <= {"lse"} for functional in functionals if functional.needs is not None)
+    if scores.wants_gradient and batch * heads * n * m > tiling.TILE_SCORES:
+        return passes <= 2
+    return passes == 1 and not any(functional.cancels for functional in functionals)
 
 
-def _wants_gradient(scores: Scores) -> bool:
-    return torch.is_grad_enabled() and (scores.query.requires_grad or scores.key.requires_grad)
-
-
-def _flash_refusal(scores: Scores, wanted: Mapping[str, Functional]) -> str | None:
-    width = scores.key.shape[-1]
+def _refusal(backend: str, scores: ScoreMap, wanted: Mapping[Any, Functional]) -> str | None:
+    """Why a fused backend cannot compute this, or None if it can."""
+    if not isinstance(scores, Scores):
+        return "it computes weights, and these are given"
+    fused: type[FusedPass] = NativePass if backend == "native" else FlashPass
     for name, functional in wanted.items():
-        if functional.flash is None:
-            return f"{name} has no flash form"
-        if any(operand.axes == "key" and operand.tensor.shape[-1] > width for operand in functional.operands):
-            return f"{name} has features wider than the head dim of key, {width}"
-    if reason := flash.refusal(scores):
+        if functional.needs is None or not functional.needs <= fused.provides:
+            return f"{name if isinstance(name, str) else type(functional).__name__} has no {backend} form"
+        features = functional.features(scores) if backend == "flash" else None
+        if features is not None and features.shape[-1] > scores.key.shape[-1]:
+            return f"{name} has features wider than the head dim of key, {scores.key.shape[-1]}"
+    if reason := fused.refusal(scores):
         return reason
-    if any(functional.cancels for functional in wanted.values()):
+    if any(functional.cancels and (backend == "flash" or functional.needs == _LSE) for functional in wanted.values()):
         bound = flash.score_bound(scores)
         if not bound <= flash.IDENTITY_BOUND:
             return f"scores up to {bound:.3g} would lose digits, it is exact to {flash.IDENTITY_BOUND:g}"
     return None
 
 
-def _by_flash(scores: Scores, wanted: Mapping[str, Functional]) -> dict[str, Tensor]:
-    shared = flash.FlashPass(scores)
-    order = sorted(wanted, key=lambda name: wanted[name].flash == "lse")
-    values = {
-        name: wanted[name].from_flash(shared, *(operand.tensor for operand in wanted[name].operands)) for name in order
-    }
-    return {name: values[name] for name in wanted}
+def _by_shortcut(scores: ScoreMap, functionals: Sequence[Functional]) -> dict[Functional, Tensor]:
+    found = {}
+    for functional in functionals:
+        value = functional.shortcut(scores, *_tensors(functional))
+        if value is not None:
+            found[functional] = value
+    return found
 
 
-def _by_reference(scores: Scores, wanted: Mapping[str, Functional]) -> dict[str, Tensor]:
+def _tensors(functional: Functional) -> list[Tensor]:
+    return [operand.tensor for operand in functional.operands]
+
+
+def _by_flash(scores: ScoreMap, functionals: Sequence[Functional]) -> dict[Functional, Tensor]:
+    order = sorted(functionals, key=lambda functional: functional.needs == _LSE)
+    return _by_kernel(FlashPass, scores, order)
+
+
+def _by_native(scores: ScoreMap, functionals: Sequence[Functional]) -> dict[Functional, Tensor]:
+    return _by_kernel(NativePass, scores, functionals)
+
+
+def _by_kernel(
+    kernel: type[FusedPass], scores: ScoreMap, functionals: Sequence[Functional]
+) -> dict[Functional, Tensor]:
+    features = {functional: functional.features(scores) for functional in functionals}
+    given: dict[object, Tensor] = {owner: part for owner, part in features.items() if part is not None}
+    shared = kernel(cast("Scores", scores), given)
+    return {functional: functional.from_fused(shared, *_tensors(functional)) for functional in functionals}
+
+
+def _by_chunks(scores: ScoreMap, functionals: Sequence[Functional]) -> dict[Functional, Tensor]:
+    numbered = {str(number): functional for number, functional in enumerate(functionals)}
+    return dict(zip(functionals, chunked.stream(scores, numbered).values(), strict=True)) if functionals else {}
+
+
+def _by_reference(scores: ScoreMap, functionals: Sequence[Functional]) -> dict[Functional, Tensor]:
     dense = reference.dense(scores)
     values = {}
-    for name, functional in wanted.items():
-        operands = [reference.widened(operand.tensor) for operand in functional.operands]
-        value = functional.reference(dense, *operands)
-        values[name] = value.to(scores.dtype) if value.is_floating_point() else value
+    for functional in functionals:
+        value = functional.reference(dense, *map(reference.widened, _tensors(functional)))
+        values[functional] = value.to(scores.dtype) if value.is_floating_point() else value
     return values
+
+
+_LSE = frozenset({"lse"})
+
+_COMPUTE: Mapping[str, Callable[[ScoreMap, Sequence[Functional]], dict[Functional, Tensor]]] = {
+    "native": _by_native,
+    "flash": _by_flash,
+    "chunked": _by_chunks,
+    "reference": _by_reference,
+}
 
 
 def expect(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from attnloss.scores import Scores
+from attnloss.score_map import ScoreMap
 from attnloss.tiles import Tile
 
 TILE_SCORES = 1 << 19
@@ -15,14 +15,19 @@ FEWEST_ROWS = 16
 """Queries of a tile at least, however many keys they have: fewer make its matrix products inefficient."""
 
 
-def tiles(scores: Scores, rows: range) -> Iterator[Tile]:
-    """Cut rows of the score map into tiles of about TILE_SCORES, grouping heads and batch entries."""
+def tiles(scores: ScoreMap, rows: range, *, whole_heads: bool = False) -> Iterator[Tile]:
+    """Cut rows of the score map into tiles of about TILE_SCORES, grouping heads and batch entries.
+
+    Tiles of the same batch entries and heads follow each other by rows. `whole_heads` keeps all heads of a
+    batch entry together.
+    """
     batch, heads, _, m = scores.shape
-    key_heads = scores.key.shape[1]
+    key_heads = scores.key_heads
     group = heads // key_heads
-    row_step = _share(len(rows), max(TILE_SCORES // (group * m), FEWEST_ROWS))
+    together = heads if whole_heads else group
+    row_step = _share(len(rows), max(TILE_SCORES // (together * m), 1 if whole_heads else FEWEST_ROWS))
     room = TILE_SCORES // (group * m * row_step)
-    head_step = _share(key_heads, room)
+    head_step = key_heads if whole_heads else _share(key_heads, room)
     batch_step = _share(batch, room // key_heads)
     for entry in range(0, batch, batch_step):
         for head in range(0, key_heads, head_step):

@@ -31,8 +31,8 @@ def collate(batch: Batch, device: torch.device) -> Collated:
         names |= dict.fromkeys(("query_lengths", "key_lengths"))
     tensors = {name: _stacked(name, jobs, batch.padded) for name in names}
     dtype = getattr(torch, jobs[0].options["dtype"])
-    for name in ("query", "key", "value"):
-        if name in tensors:
+    for name in tensors:
+        if name.rpartition(".")[2] in ("query", "key", "value", "other_query", "other_key"):
             tensors[name] = tensors[name].to(dtype)
     return Collated(
         {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()},
@@ -44,7 +44,7 @@ def _stacked(name: str, jobs: Sequence[Job], padded: bool) -> Tensor:
     arrays = [torch.from_numpy(_array(name, job)) for job in jobs]
     if len(arrays) == 1:
         return arrays[0]
-    layout = _layout(name, arrays[0].ndim)
+    layout = _layout(name, jobs[0])
     heads = max(array.shape[1] for array in arrays) if "h" in layout else 1
     sizes = {"h": heads, "n": max(job.n for job in jobs), "m": max(job.m for job in jobs), "d": arrays[0].shape[-1]}
     parts = []
@@ -68,6 +68,9 @@ def _array(name: str, job: Job) -> np.ndarray:
     return np.full(job.batch, job.n if name == "query_lengths" else job.m, np.int64)
 
 
-def _layout(name: str, ndim: int) -> str:
-    """A loss reads maps [b, h, n, m] and one index per query [b, h, n]."""
-    return _LAYOUT.get(name) or "bhnm"[:ndim]
+def _layout(name: str, job: Job) -> str:
+    if name in _LAYOUT:
+        return _LAYOUT[name]
+    _, number, array = name.split(".")
+    layout: str = job.options["losses"][int(number)]["axes"][array]
+    return layout

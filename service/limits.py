@@ -12,18 +12,20 @@ _JSON_BYTES_PER_NUMBER = {"float32": 12, "float64": 20}
 _ADVICE = "ask for fewer returns, top_k instead of weights, a window of them (queries, keys), or encoding base64"
 
 
-def check_limits(shapes: Shapes, returns: Sequence[str], request: TensorRequest, settings: Settings) -> int:
-    """The job's cost: score elements × passes.
+def check_limits(
+    shapes: Shapes, returns: Sequence[str], request: TensorRequest, settings: Settings, *, passes: int = 1
+) -> int:
+    """The job's cost: score elements × passes, three times as many with gradients.
 
     Raises:
         TooLarge: cost or answer over its limit; says the limit, the size and what to ask for instead.
 
     """
-    cost = shapes.cost * (_GRADIENT_PASSES if "grad" in returns else 1)
+    cost = shapes.cost * passes * (_GRADIENT_PASSES if "grad" in returns else 1)
     if cost > settings.max_job_cost:
         raise TooLarge(
             f"The job costs {cost} score elements (batch × heads × n × m × passes), the limit is "
-            f"{settings.max_job_cost}; send fewer queries at once, or no grad (3 passes)."
+            f"{settings.max_job_cost}; send fewer queries at once, no grad (3 passes), or fewer losses with their own."
         )
     numbers = sum(_numbers(name, shapes, request) for name in returns)
     answer_bytes = round(numbers * _bytes_per_number(request))

@@ -16,9 +16,13 @@ TENSOR_FIELDS: dict[str, TensorKind] = {
     "value": "float",
     "probability": "float",
     "target": "number",
+    "target_weights": "float",
     "mask": "bool",
 }
 """Fields of a request, at any depth, that the codec turns into arrays."""
+
+MOST_INDICES = 1024
+"""Keys that one loss may choose."""
 
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
 Statistic = Literal["output", "weights", "lse", "entropy", "max", "received", "top"]
@@ -78,14 +82,28 @@ class LossEntry(Model):
     label: str | None = Field(None, min_length=1, max_length=128, description="Key in the answer; default: the name.")
 
 
+class OtherMap(Model):
+    """The second map of a loss between two; mask, causal and lengths are the request's."""
+
+    query: Tensor = Field(description="The request's batch, heads and n, with a head dim of its own.")
+    key: Tensor = Field(description="The request's batch and m, the head dim of `query`; heads divide the request's.")
+    scale: float | None = Field(None, description="Factor of the scores; default 1/√d.")
+
+
+_TYPES: dict[str, Any] = {"number": float, "integer": int, "other": OtherMap}
+
+
 def _parameter_field(parameter: Parameter) -> tuple[Any, Any]:
-    types: dict[str, Any] = {"number": float, "integer": int, "map": Tensor, "target": Tensor}
-    kind = Literal[parameter.choices] if parameter.kind == "choice" else types[parameter.kind]
-    optional = kind if parameter.default is not None else kind | None
-    bounds: dict[str, Any] = (
-        {"ge": parameter.minimum, "lt": parameter.maximum} if parameter.kind in ("number", "integer") else {}
-    )
-    return optional, Field(parameter.default, description=parameter.help, **bounds)
+    kind = Literal[parameter.choices] if parameter.kind == "choice" else _TYPES.get(parameter.kind, Tensor)
+    bounds: dict[str, Any] = {}
+    if parameter.kind in ("number", "integer"):
+        bounds = {"ge": parameter.minimum, "lt": parameter.maximum}
+    if parameter.kind == "indices":
+        kind, bounds = list[Annotated[int, Field(ge=0)]], {"min_length": 1, "max_length": MOST_INDICES}
+    if parameter.required:
+        return kind, Field(description=parameter.help, **bounds)
+    default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+    return kind if default is not None else kind | None, Field(default, description=parameter.help, **bounds)
 
 
 def _loss_model(spec: LossSpec) -> type[LossEntry]:
@@ -131,7 +149,7 @@ class Statistics(Model):
     max: Tensor | None = Field(None, description="Largest weight of each query.")
     received: Tensor | None = Field(None, description="Attention that each key receives, summed over valid queries.")
     top: Top | None = None
-    backend: str = Field(description="What computed it: flash or chunked.", examples=["flash"])
+    backend: str = Field(description="What computed it: native, flash, chunked or gram.", examples=["flash"])
     device: str = Field(description="Where.", examples=["cpu"])
 
 

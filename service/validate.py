@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,11 +9,12 @@ import orjson
 from pydantic import ValidationError
 
 from attnloss.errors import FieldError
-from attnloss.shapes import Shapes, resolve_shapes, resolve_target_kind
-from service.arrays import as_floats, as_lengths, as_mask, check_map, check_window, in_rank_4
+from attnloss.shapes import Shapes, resolve_shapes
+from service.arrays import as_floats, as_lengths, as_mask, check_window, in_rank_4
 from service.errors import FieldProblem, Invalid
 from service.job import Job, Kind
 from service.limits import check_limits
+from service.losses import JobLoss, job_loss
 from service.schemas import LOSS_MODELS, AttentionRequest, LossEntry, LossRequest, TensorRequest
 from service.settings import Settings
 
@@ -22,15 +22,6 @@ RequestModel = TypeVar("RequestModel", bound=TensorRequest)
 
 _MOST_PROBLEMS = 20
 """Wrong fields that one answer names."""
-
-
-@dataclass(frozen=True)
-class _Loss:
-    """One loss of a job: what the worker reads as options, and the arrays that travel beside."""
-
-    label: str
-    options: dict[str, Any]
-    arrays: dict[str, np.ndarray]
 
 
 def attention_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
@@ -46,7 +37,7 @@ def loss_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
     if len(entries) > settings.max_losses:
         raise Invalid.field("losses", f"expected at most {settings.max_losses}, came {len(entries)}")
     shapes = _shapes(request)
-    losses = [_loss(entry, f"losses[{i}]", request, shapes) for i, entry in enumerate(entries)]
+    losses = [job_loss(entry, f"losses[{i}]", request, shapes) for i, entry in enumerate(entries)]
     if request.probability is not None and not any("probability" in loss.arrays for loss in losses):
         raise Invalid.field("probability", "no cross_entropy without a target of its own takes it")
     labels = [loss.label for loss in losses]
@@ -96,52 +87,12 @@ def _shapes(request: TensorRequest) -> Shapes:
         raise Invalid.field(error.field, str(error)) from None
 
 
-def _loss(entry: LossEntry, path: str, request: LossRequest, shapes: Shapes) -> _Loss:
-    name: str = entry.name  # type: ignore[attr-defined]
-    parameters = {key: item for key in type(entry).model_fields if (item := getattr(entry, key)) is not None}
-    arrays = {key: parameters.pop(key) for key in list(parameters) if isinstance(parameters[key], np.ndarray)}
-    for key in ("name", "label", "weight"):
-        parameters.pop(key, None)
-    places = {key: f"{path}.{key}" for key in arrays}
-    if name == "cross_entropy":
-        if not arrays and request.probability is not None:
-            arrays, places = {"probability": request.probability}, {"probability": "probability"}
-        if len(arrays) != 1:
-            raise Invalid.field(path, f"expected one of target and probability, came {' and '.join(arrays) or 'none'}")
-    if "target" in arrays:
-        parameters["kind"] = _target_kind(arrays["target"], parameters.get("kind"), places["target"], shapes)
-    rank_4 = {
-        key: _map_or_index(array, parameters.get("kind") if key == "target" else "dense", places[key], request, shapes)
-        for key, array in arrays.items()
-    }
-    tails = {key: 1 if key == "target" and parameters.get("kind") == "index" else 2 for key in arrays}
-    options = {"name": name, "label": entry.label or name, "weight": entry.weight}
-    options["places"] = {key: [places[key], array.ndim - tails[key]] for key, array in arrays.items()}
-    return _Loss(entry.label or name, options | {"parameters": parameters}, rank_4)
-
-
-def _target_kind(target: np.ndarray, kind: Any, place: str, shapes: Shapes) -> str:
-    try:
-        return resolve_target_kind(target.shape, target.dtype.kind == "i", kind, shapes)
-    except FieldError as error:
-        raise Invalid.field(place, str(error)) from None
-
-
-def _map_or_index(
-    array: np.ndarray, kind: str | None, place: str, request: TensorRequest, shapes: Shapes
-) -> np.ndarray:
-    if kind == "index":
-        return in_rank_4(array.astype(np.int64), 1, shapes)
-    check_map(place, array, shapes)
-    return in_rank_4(as_floats(array, request.dtype, place), 2, shapes)
-
-
 def _job(
     kind: Kind,
     request: TensorRequest,
     shapes: Shapes,
     returns: list[str],
-    losses: list[_Loss],
+    losses: list[JobLoss],
     settings: Settings,
     job_id: bytes,
 ) -> Job:
@@ -172,7 +123,7 @@ def _job(
         heads=shapes.heads,
         n=shapes.n,
         m=shapes.m,
-        cost=check_limits(shapes, returns, request, settings),
+        cost=check_limits(shapes, returns, request, settings, passes=1 + sum(loss.passes for loss in losses)),
         deadline_s=now + settings.deadline_s,
         arrival_s=now,
     )
@@ -210,8 +161,12 @@ def _group(kind: Kind, options: dict[str, Any], arrays: dict[str, np.ndarray]) -
     shared["returns"] = sorted(options["returns"])
     shared["losses"] = [[loss["name"], loss["parameters"]] for loss in options["losses"]]
     shared["kind"] = kind
+    axes = {f"losses.{i}.{key}": loss["axes"][key] for i, loss in enumerate(options["losses"]) for key in loss["axes"]}
+    axes |= dict.fromkeys(("query", "key", "value"), "bhnd")
     shared["dims"] = [
-        [name, *array.shape[1::2]] for name, array in sorted(arrays.items()) if name in ("query", "key", "value")
+        [name, array.shape[1] if name.endswith(("query", "key", "value")) else None, array.shape[3]]
+        for name, array in sorted(arrays.items())
+        if axes.get(name, "").endswith("d")
     ]
     shared["others"] = sorted(name for name in arrays if name == "mask" or name.startswith("losses."))
     return orjson.dumps(shared).decode()

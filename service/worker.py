@@ -2,20 +2,21 @@
 
 import time
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 import torch
 from torch import Tensor
 
-from attnloss import losses, ranks
+from attnloss import ranks
 from attnloss.attention import functionals
 from attnloss.device import resolve_device
 from attnloss.errors import FieldError
 from attnloss.functional import Functional
-from attnloss.reduce import reduce
-from attnloss.scores import Scores, make_scores
-from attnloss.streaming import Evaluation, evaluate
+from attnloss.loss import Loss, evaluate_losses
+from attnloss.losses import build
+from attnloss.scores import Scores, make_other, make_scores
 from service.batcher import Batch
 from service.collate import Collated, collate
 from service.errors import ComputeFailed, Invalid, ServiceError, TooLarge, path_of
@@ -97,18 +98,26 @@ def _results(batch: Batch, device: torch.device) -> list[dict[str, Any]]:
                 collated.tensors[name].requires_grad_()
     with torch.set_grad_enabled(grad):
         scores = _scores(collated, head)
-        evaluation = _evaluate(scores, collated, head)
-        results = [
-            _result(job, part, evaluation, scores) for job, part in zip(batch.jobs, collated.slices, strict=True)
-        ]
+        evaluated = _evaluate(scores, collated, head)
+        results = [_result(job, part, evaluated, scores) for job, part in zip(batch.jobs, collated.slices, strict=True)]
         if grad:
             sum(result.pop("total") for result in results).backward()
     for job, part, result in zip(batch.jobs, collated.slices, results, strict=True):
         result.pop("total", None)
         if grad:
             result["grad"] = _gradients(job, part, collated)
-        result |= {"backend": evaluation.backend, "device": str(device)}
+        result |= {"backend": evaluated.backend, "device": str(device)}
     return [on_the_host(result) for result in results]
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """Losses with their values, unreduced, and statistics, of a whole batch."""
+
+    losses: list[Loss]
+    values: list[Tensor]
+    statistics: dict[str, Tensor]
+    backend: str
 
 
 def _scores(collated: Collated, head: Job) -> Scores:
@@ -124,7 +133,7 @@ def _scores(collated: Collated, head: Job) -> Scores:
     )
 
 
-def _evaluate(scores: Scores, collated: Collated, head: Job) -> Evaluation:
+def _evaluate(scores: Scores, collated: Collated, head: Job) -> _Evaluated:
     options = head.options
     wanted: dict[str, Functional] = functionals(
         scores,
@@ -134,22 +143,20 @@ def _evaluate(scores: Scores, collated: Collated, head: Job) -> Evaluation:
         queries=_window(options["queries"]),
         keys=_window(options["keys"]),
     )
-    of_losses: dict[str, Functional] = {}
-    for i, loss in enumerate(options["losses"]):
-        arrays = {name: collated.tensors[f"losses.{i}.{name}"] for name in loss["places"]}
-        try:
-            of_losses[f"losses.{i}"] = losses.build(loss["name"], scores, {**loss["parameters"], **arrays})
-        except FieldError as error:
-            raise _placed(error, loss) from None
+    made = [_loss(scores, collated, loss, f"losses.{i}") for i, loss in enumerate(options["losses"])]
+    values, evaluation = evaluate_losses(scores, {f"losses.{i}": loss for i, loss in enumerate(made)}, wanted)
+    return _Evaluated(made, list(values.values()), evaluation.values, evaluation.backend)
+
+
+def _loss(scores: Scores, collated: Collated, loss: dict[str, Any], prefix: str) -> Loss:
+    parameters = {name: collated.tensors[f"{prefix}.{name}"] for name in loss["places"]} | loss["parameters"]
     try:
-        return evaluate(scores, wanted | of_losses)
-    except FieldError:
-        for i, loss in enumerate(options["losses"]):
-            try:
-                evaluate(scores, {"": of_losses[f"losses.{i}"]})
-            except FieldError as error:
-                raise _placed(error, loss) from None
-        raise
+        if "other_query" in parameters:
+            maps = parameters.pop("other_query"), parameters.pop("other_key")
+            parameters["other"] = make_other(scores, *maps, parameters.pop("other_scale", None))
+        return build(loss["name"], scores, parameters)
+    except FieldError as error:
+        raise _placed(error, loss) from None
 
 
 def _window(given: list[int] | None) -> tuple[int, int] | None:
@@ -158,6 +165,8 @@ def _window(given: list[int] | None) -> tuple[int, int] | None:
 
 def _placed(error: FieldError, loss: dict[str, Any]) -> FieldError:
     """The error at the field's place in the request, as in `losses[1].target`, index included."""
+    if error.field in loss["parameters"]:
+        return FieldError(f"{loss['path']}.{error.field}", error.index, str(error))
     if error.field not in loss["places"]:
         return error
     place, leading = loss["places"][error.field]
@@ -165,24 +174,21 @@ def _placed(error: FieldError, loss: dict[str, Any]) -> FieldError:
     return FieldError(place, _in_rank(error.index, leading), sentence)
 
 
-def _result(job: Job, part: slice, evaluation: Evaluation, scores: Scores) -> dict[str, Any]:
+def _result(job: Job, part: slice, evaluated: _Evaluated, scores: Scores) -> dict[str, Any]:
     """One job's share of the evaluation, in the job's own shape and rank; `total` is what its gradient is of."""
-    result: dict[str, Any] = {}
-    for name, tensor in evaluation.values.items():
-        if not name.startswith("losses."):
-            result[name] = _own(tensor[part], name, job)
+    result: dict[str, Any] = {name: _own(tensor[part], name, job) for name, tensor in evaluated.statistics.items()}
     if "top_index" in result:
         result["top"] = {"index": result.pop("top_index"), "weight": result.pop("top_weight")}
     if job.kind == "attention":
         return result
-    valid = scores.valid.expand(scores.shape[:3])[part, :, : job.n]
+    counts = scores.counts.expand(scores.shape[:3])[part, :, : job.n]
     totals, reduced, per_query = [], {}, {}
-    for i, loss in enumerate(job.options["losses"]):
-        values = evaluation.values[f"losses.{i}"][part, :, : job.n]
-        value = reduce(values, valid, job.options["reduction"])
-        totals.append(loss["weight"] * value.sum())
-        reduced[loss["label"]] = _restored(value, job) if value.ndim else value
-        per_query[loss["label"]] = _restored(values, job)
+    for options, loss, values in zip(job.options["losses"], evaluated.losses, evaluated.values, strict=True):
+        own = values[part, :, : job.n] if loss.unit == "query" else values[part]
+        value = loss.reduce(own, counts, job.m, job.options["reduction"])
+        totals.append(options["weight"] * value.sum())
+        reduced[options["label"]] = ranks.restore_unit(value, job.options["rank"])
+        per_query[options["label"]] = ranks.restore_unit(own, job.options["rank"])
     total = torch.stack(totals).sum()
     result["total"] = total
     if "loss" in job.options["returns"]:

@@ -11,47 +11,88 @@ from attnloss import chunked, ranks
 from attnloss.block import Block
 from attnloss.errors import FieldError
 from attnloss.functional import Functional, Operand
+from attnloss.given import SUM_TOLERANCE
 from attnloss.reference import DenseMap
-from attnloss.scores import Scores
+from attnloss.score_map import ScoreMap
 from attnloss.shapes import Shapes, resolve_target_kind
 
-SUM_TOLERANCE = 1e-3
-"""How far the sum of a distribution may be from 1."""
 
-
-def kind_of(target: Tensor, kind: str | None, scores: Scores) -> str:
-    """Say whether a target is "index" or "dense": by `kind` if given, else by dtype and shape."""
-    if kind not in (None, "index", "dense"):
-        raise FieldError("kind", (), f"kind must be index, dense or None, got {kind!r}")
+def kind_of(target: Tensor, kind: str | None, scores: ScoreMap, *, weighted: bool = False) -> str:
+    """Say whether a target is "index", "dense" or, if it comes with weights, "sparse"."""
+    if kind not in (None, "index", "dense", "sparse"):
+        raise FieldError("kind", (), f"kind must be index, dense, sparse or None, got {kind!r}")
     batch, heads, n, m = scores.shape
-    shapes = Shapes(scores.rank, batch, heads, scores.key.shape[1], n, m, scores.query.shape[3], None)
-    integer = not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
-    return resolve_target_kind(tuple(target.shape), integer, kind, shapes)
+    shapes = Shapes(scores.rank, batch, heads, scores.key_heads, n, m, 1, None)
+    return resolve_target_kind(tuple(target.shape), _integer(target), kind, shapes, weighted=weighted)
 
 
-def index(given: Tensor, scores: Scores, *, may_miss: bool) -> Int[Tensor, "#B #H n"]:
+def _integer(target: Tensor) -> bool:
+    return not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
+
+
+def index(
+    given: Tensor, scores: ScoreMap, *, may_miss: bool = False, clampable: bool = False
+) -> Int[Tensor, "#B #H n"]:
     """Lift an index target: each valid query's key is within 0…m−1, and allowed unless `may_miss`."""
-    lifted = ranks.lift_like(given, "target", scores.rank, scores.shape[:3]).to(scores.query.device, torch.int64)
+    field = "target"
+    if not _integer(given):
+        raise FieldError(field, (), f"{field} must be integers, the key of each query, got {given.dtype}")
+    lifted = ranks.lift_like(given, field, scores.rank, scores.shape[:3]).to(scores.device, torch.int64)
     m = scores.shape[3]
     outside = scores.valid & ((lifted < 0) | (lifted >= m))
-    if place := _first(outside):
+    if place := first(outside):
         at = ranks.index_in(tuple(given.shape), place)
-        raise FieldError("target", at, f"target{list(at)} must be within 0…{m - 1}, got {int(given[at])}")
+        raise FieldError(field, at, f"{field}{list(at)} must be within 0…{m - 1}, got {int(given[at])}")
     lifted = lifted.clamp(0, m - 1)
-    if not may_miss and (place := _first(scores.valid & ~scores.allows(lifted))):
+    if not may_miss and (place := first(scores.valid & ~scores.allows(lifted))):
         at = ranks.index_in(tuple(given.shape), place)
+        hint = "; eps > 0 clamps it" if clampable else ""
         raise FieldError(
-            "target",
+            field,
             at,
-            f"the loss is infinite: target{list(at)} is key {int(given[at])}, "
-            f"which query {place[2]} may not attend to; eps > 0 clamps it",
+            f"the loss is infinite: {field}{list(at)} is key {int(given[at])}, "
+            f"which query {place[2]} may not attend to{hint}",
         )
     return lifted
 
 
-def distributions(given: Tensor, field: str, scores: Scores) -> Float[Tensor, "#B #H n m"]:
+def sparse(
+    given: Tensor, weights: Tensor, scores: ScoreMap, *, may_miss: bool
+) -> tuple[Int[Tensor, "#B #H n k"], Float[Tensor, "#B #H n k"]]:
+    """Lift a sparse target: some keys of each query, −1 for none, and their shares, which sum to 1."""
+    if tuple(given.shape) != tuple(weights.shape):
+        came = f"{list(weights.shape)}, target is {list(given.shape)}"
+        raise FieldError("target_weights", (), f"target_weights must have the shape of target, got {came}")
+    if not weights.is_floating_point():
+        raise FieldError("target_weights", (), f"target_weights must be floating point, got {weights.dtype}")
+    shape = (*scores.shape[:3], given.shape[-1])
+    keys = ranks.lift_like(given, "target", scores.rank, shape).to(scores.device, torch.int64)
+    shares = ranks.lift_like(weights, "target_weights", scores.rank, shape).to(scores.device, scores.dtype)
+    m, valid = scores.shape[3], scores.valid[..., None]
+    if place := first(valid & ((keys < -1) | (keys >= m))):
+        at = ranks.index_in(tuple(given.shape), place)
+        raise FieldError("target", at, f"target{list(at)} must be within 0…{m - 1}, or −1, got {int(given[at])}")
+    shares = torch.where(keys < 0, 0.0, shares)
+    keys = keys.clamp(min=0)
+    total, least = shares.detach().sum(-1), shares.detach().amin(-1)
+    if place := first(scores.valid & (~((total - 1).abs() <= SUM_TOLERANCE) | (least < 0))):
+        at = ranks.index_in(tuple(given.shape[:-1]), place)
+        seen = tuple(0 if size == 1 else spot for spot, size in zip(place, total.shape, strict=True))
+        came = f"a sum of {float(total[seen]):.6g} and a least value of {float(least[seen]):.6g}"
+        expected = f"must be non-negative and sum to 1 ± {SUM_TOLERANCE:g}"
+        raise FieldError("target_weights", at, f"target_weights{list(at)} {expected}; got {came}")
+    for place_of_key in range(keys.shape[-1]) if not may_miss else ():
+        missed = ~scores.allows(keys[..., place_of_key]) & (shares[..., place_of_key] > 0)
+        if place := first(scores.valid & missed):
+            at = ranks.index_in(tuple(given.shape), [*place, place_of_key])
+            expected = f"which query {place[2]} may not attend to; eps > 0 clamps it"
+            raise FieldError("target", at, f"the loss is infinite: target{list(at)} is a key {expected}")
+    return keys, shares
+
+
+def distributions(given: Tensor, field: str, scores: ScoreMap) -> Float[Tensor, "#B #H n m"]:
     """Lift a map whose rows are distributions over the allowed keys of each valid query."""
-    lifted = ranks.lift_like(given, field, scores.rank, scores.shape).to(scores.query.device, scores.dtype)
+    lifted = ranks.lift_like(given, field, scores.rank, scores.shape).to(scores.device, scores.dtype)
     with torch.no_grad():
         for tile in scores.row_tiles():
             allowed = scores.allowed(tile)
@@ -59,7 +100,7 @@ def distributions(given: Tensor, field: str, scores: Scores) -> Float[Tensor, "#
             rows = rows if allowed is None else torch.where(allowed, rows, 0.0)
             total, least = rows.sum(-1), rows.amin(-1)
             wrong = ~((total - 1).abs() <= SUM_TOLERANCE) | (least < 0)
-            place = _first(tile.cut_query(scores.valid) & wrong)
+            place = first(tile.cut_query(scores.valid) & wrong)
             if place:
                 seen = tuple(0 if size == 1 else at for at, size in zip(place, total.shape, strict=True))
                 place[2] += tile.rows.start
@@ -75,12 +116,12 @@ def distributions(given: Tensor, field: str, scores: Scores) -> Float[Tensor, "#
 
 
 @torch.no_grad()
-def supports(given: Tensor, probability: Float[Tensor, "#B #H n m"], scores: Scores) -> None:
+def supports(given: Tensor, probability: Float[Tensor, "#B #H n m"], scores: ScoreMap) -> None:
     """Check that no valid query puts weight where its probability is 0; costs a pass only if one is 0."""
     if bool((probability > 0).all()):
         return
     mass = chunked.stream(scores, {"mass": _WeightOnZeros(probability)})["mass"]
-    if place := _first(scores.valid & (mass > 0)):
+    if place := first(scores.valid & (mass > 0)):
         at = ranks.index_in(tuple(given.shape[:-1]), place)
         raise FieldError(
             "probability",
@@ -108,6 +149,6 @@ class _WeightOnZeros(Functional):
         return (dense.weights * (operands[0] <= 0)).amax(-1)
 
 
-def _first(wrong: Tensor) -> list[int] | None:
+def first(wrong: Tensor) -> list[int] | None:
     """Give the first true place, or None; looks for it only if there is one."""
     return [int(at) for at in wrong.nonzero()[0]] if bool(wrong.any()) else None

@@ -1,0 +1,200 @@
+// Query by query: the output of attention, its lse and its entropy in one pass, and row sums once the lse is known.
+#pragma once
+
+#include "problem.hpp"
+
+namespace ISA {
+
+// What packing an element costs, in multiply-adds.
+constexpr index PACKING = 16;
+
+// All keys, and features that cannot be read in place, as right factors: packed once, read by every tile of queries.
+template <class T> class Packed {
+  public:
+    Packed(const ScoreMap<T>& map, const Features* features)
+        : map_(map), features_(features), tiles_((map.p.m + KEYS - 1) / KEYS),
+          keys_size_(panels_size<T>(least(KEYS, map.p.m), map.width)) {
+        index sequences = map.p.batch * map.map.key_heads;
+        if (features && !in_place()) features_size_ = map.p.m * rounded_up(features->width, LANES<T>);
+        index bytes = Scratch::bytes<T>(sequences * tiles_ * keys_size_) + Scratch::bytes<T>(sequences * features_size_);
+        memory_ = static_cast<T*>(std::aligned_alloc(64, bytes));
+        features_memory_ = memory_ + Scratch::bytes<T>(sequences * tiles_ * keys_size_) / sizeof(T);
+        failed = memory_ == nullptr || run_all(map.p, *this, sequences * tiles_, PACKING * sequences * map.p.m * map.width) != 0;
+    }
+    ~Packed() { std::free(memory_); }
+    Packed(const Packed&) = delete;
+    Packed& operator=(const Packed&) = delete;
+
+    index scratch_bytes() const { return 0; }
+    void run(index item, Scratch&) const {
+        index sequence = item / tiles_, first = item % tiles_ * KEYS, count = least(KEYS, map_.p.m - first);
+        index batch = sequence / map_.map.key_heads, head = sequence % map_.map.key_heads;
+        const T* from = map_.key(batch, head, first);
+        pack_transposed(memory_ + item * keys_size_, from, map_.map.key_strides[2], count, map_.width);
+        if (features_size_ == 0) return;
+        index padded = rounded_up(features_->width, LANES<T>);
+        T* to = features_memory_ + sequence * features_size_ + first * padded;
+        copy_rows(to, feature(batch, head, first), features_->strides[2], count, features_->width, T(1));
+    }
+    Right<T> keys(index batch, index key_head, index first) const {
+        index row = panel_row<T>(least(KEYS, map_.p.m - first));
+        index item = (batch * map_.map.key_heads + key_head) * tiles_ + first / KEYS;
+        return {memory_ + item * keys_size_, row, row * map_.width};
+    }
+    Right<T> features(index batch, index key_head, index first) const {
+        if (in_place()) return {feature(batch, key_head, first), features_->strides[2], PANEL<T>};
+        index padded = rounded_up(features_->width, LANES<T>), sequence = batch * map_.map.key_heads + key_head;
+        return {features_memory_ + sequence * features_size_ + first * padded, padded, PANEL<T>};
+    }
+    bool failed;
+
+  private:
+    bool in_place() const { return features_->strides[2] == features_->width && features_->width % LANES<T> == 0; }
+    const T* feature(index batch, index key_head, index first) const {
+        const std::int64_t* strides = features_->strides;
+        index offset = batch * strides[0] + key_head * strides[1] + first * strides[2];
+        return static_cast<const T*>(features_->data) + offset;
+    }
+    const ScoreMap<T>& map_;
+    const Features* features_;
+    index tiles_, keys_size_, features_size_ = 0;
+    T *memory_ = nullptr, *features_memory_ = nullptr;
+};
+
+// The scores of one tile of queries, for one tile of keys after another.
+template <class T> class TileScores {
+  public:
+    static index scratch_bytes(const ScoreMap<T>& map, const Cut& cut) {
+        index cells = Scratch::bytes<T>(cut.rows * rounded_up(least(KEYS, map.p.m), LANES<T>));
+        return cells + Scratch::bytes<T>(cut.rows * map.padded_width());
+    }
+    TileScores(const ScoreMap<T>& map, const Packed<T>& packed, const Rows& rows, const Cut& cut, Scratch& scratch)
+        : stride(rounded_up(least(KEYS, map.p.m), LANES<T>)), cells(scratch.take<T>(cut.rows * stride)), map_(map),
+          packed_(packed), rows_(rows), reach_(map.p, rows.batch), query_(scratch.take<T>(cut.rows * map.padded_width())) {
+        copy_rows(query_, map.query(rows), map.map.query_strides[2], rows.count, map.width,
+                  static_cast<T>(map.map.scale));
+        stop = reach_.largest(rows);
+    }
+    // Of the tile of keys that begins with `first`; returns how many of them some query sees.
+    index compute(index first) {
+        index count = least(KEYS, stop - first), padded = rounded_up(count, LANES<T>);
+        Left<T, false> left{query_, map_.padded_width()};
+        Right<T> keys = packed_.keys(rows_.batch, rows_.head / map_.heads_per_key, first);
+        multiply(left, keys, {cells, stride}, rows_.count, padded, map_.width, false);
+        for (index i = 0; i < rows_.count; ++i) {
+            index query = rows_.first + i;
+            deny(map_.p, rows_, query, reach_.of(query), row(i), first, count, padded);
+        }
+        return count;
+    }
+    T* row(index i) const { return cells + i * stride; }
+
+    index stride, stop;
+    T* cells;
+
+  private:
+    const ScoreMap<T>& map_;
+    const Packed<T>& packed_;
+    Rows rows_;
+    Reach reach_;
+    T* query_;
+};
+
+// Of one query, over the keys seen so far: the largest score, Σ exp(s − top), Σ exp(s − top)·(s − top), and how many
+// keys have the largest score.
+template <class T> struct Running {
+    T top = -INFINITE<T>, total = 0, slope = 0, ties = 0;
+
+    // Make weights of 0 where every key is denied; a NaN may have passed for −∞ in the maximum.
+    static bool clear_if_empty(T* cells, index padded) {
+        for (index j = 0; j < padded; ++j)
+            if (cells[j] != -INFINITE<T>) return false;
+        for (index j = 0; j < padded; ++j) cells[j] = 0;
+        return true;
+    }
+
+    // Replace scores by exp(s − top), top being that of all keys so far. Returns what earlier ones are to be scaled by.
+    template <bool counts> T absorb(T* cells, index padded) {
+        V<T> best = spread(-INFINITE<T>);
+        for (index j = 0; j < padded; j += LANES<T>) best = larger<T>(best, load(cells + j));
+        T here = ISA::largest<T>(best);
+        if (here == -INFINITE<T> && clear_if_empty(cells, padded)) return 1;
+        T next = top > here ? top : here, scale = 1;
+        if (top != next) {
+            V<T> drop = spread(top - next), factor = exponential<T>(drop);
+            scale = factor[0];
+            slope = scale * (slope + total * drop[0]);
+            total *= scale;
+            ties = 0;
+            top = next;
+        }
+        V<T> totals{}, slopes{}, count{};
+        for (index j = 0; j < padded; j += LANES<T>) {
+            V<T> x = load(cells + j) - next;
+            if constexpr (counts) count += x == T(0) ? spread(T(1)) : V<T>{};
+            V<T> weight = exponential<T>(x);
+            store(cells + j, weight);
+            totals += weight;
+            slopes += weight * x;
+        }
+        total += ISA::sum<T>(totals);
+        slope += ISA::sum<T>(slopes);
+        if constexpr (counts) ties += ISA::sum<T>(count);
+        return scale;
+    }
+};
+
+template <class T> struct Results {
+    T *output, *lse, *entropy, *largest, *top, *ties;
+};
+
+template <class T> struct Attend {
+    const ScoreMap<T>& map;
+    const Packed<T>& packed;
+    const Features* features;
+    Results<T> to;
+    Cut cut;
+
+    index scratch_bytes() const {
+        return TileScores<T>::scratch_bytes(map, cut) + Scratch::bytes<Running<T>>(cut.rows);
+    }
+    void run(index item, Scratch& scratch) const {
+        Rows rows = cut.at(map.p, item);
+        TileScores<T> scores(map, packed, rows, cut, scratch);
+        Running<T>* running = scratch.take<Running<T>>(cut.rows);
+        for (index i = 0; i < rows.count; ++i) running[i] = {};
+        index width = features ? features->width : 0, head = rows.head / map.heads_per_key;
+        T* output = features ? to.output + map.place(rows) * width : nullptr;
+        for (index first = 0; first < scores.stop; first += KEYS) {
+            index count = scores.compute(first), padded = rounded_up(count, LANES<T>);
+            for (index i = 0; i < rows.count; ++i) {
+                T scale = to.ties ? running[i].template absorb<true>(scores.row(i), padded)
+                                  : running[i].template absorb<false>(scores.row(i), padded);
+                if (first > 0 && scale != 1)
+                    for (index k = 0; k < width; ++k) output[i * width + k] *= scale;
+            }
+            if (!features) continue;
+            Left<T, false> left{scores.cells, scores.stride};
+            Right<T> right = packed.features(rows.batch, head, first);
+            multiply(left, right, {output, width}, rows.count, width, count, first > 0);
+        }
+        for (index i = 0; i < rows.count; ++i)
+            finish(running[i], map.place(rows) + i, output + i * width, scores.stop > 0);
+    }
+
+  private:
+    void finish(const Running<T>& of, index place, T* output, bool written) const {
+        bool empty = of.total == 0;
+        T inverse = empty ? 0 : 1 / of.total, log_total = empty ? 0 : __builtin_log(of.total);
+        to.lse[place] = empty ? -INFINITE<T> : of.top + log_total;
+        to.entropy[place] = log_total - of.slope * inverse;
+        to.largest[place] = inverse;
+        if (to.ties) {
+            to.top[place] = of.top;
+            to.ties[place] = of.ties;
+        }
+        if (features)
+            for (index k = 0; k < features->width; ++k) output[k] = written ? output[k] * inverse : 0;
+    }
+};
+}  // namespace ISA

@@ -1,0 +1,21 @@
+"""What losses and statistics exist: names, parameters with ranges, needs. Imports no torch.
+
+A process that only validates requests reads this table; `attnloss.losses` holds the computation, and a test
+keeps both in step.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from attnloss.registry.maps import HEADS, TWO_MAPS
+from attnloss.registry.places import PLACES
+from attnloss.registry.spec import LossSpec, Parameter
+from attnloss.registry.weights import SPREAD, SUPERVISED
+
+__all__ = ["LOSSES", "STATISTICS", "LossSpec", "Parameter"]
+
+STATISTICS: tuple[str, ...] = ("output", "weights", "lse", "entropy", "max", "received", "top")
+
+LOSSES: Mapping[str, LossSpec] = MappingProxyType(
+    {spec.name: spec for group in (SPREAD, SUPERVISED, PLACES, TWO_MAPS, HEADS) for spec in group}
+)
