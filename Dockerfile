@@ -22,9 +22,12 @@ RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')
     && /opt/tools/bin/pip --python /opt/venv/bin/python install -c constraints.txt -r requirements.txt
 
 
+# The compiler of the C++ kernel stays behind in this stage.
 FROM dependencies AS package
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ >/dev/null && rm -rf /var/lib/apt/lists/*
 COPY . ./
-RUN /opt/tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
+RUN python3 -m attnloss.kernels.build \
+    && /opt/tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-deps --root /package dist/*.whl
 
 

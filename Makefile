@@ -7,17 +7,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 INSTALLED := $(VENV)/.installed
+NATIVE := attnloss/kernels/.built
 
-.PHONY: help serve test check bench bench-report docker-test clean
+.PHONY: help native serve test check bench bench-report docker-test clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 	@echo 'ARGS="…" is passed on; PYTHON=… picks the interpreter; TORCH_INDEX_URL=… picks where torch comes from.'
 
-serve: $(INSTALLED)  ## start the service on 127.0.0.1:8000
+native: $(INSTALLED)  ## build the C++ kernel; needs a C++ compiler
+	$(BIN)/python -m attnloss.kernels.build
+
+serve: $(INSTALLED) $(NATIVE)  ## start the service on 127.0.0.1:8000
 	$(BIN)/attnloss serve $(ARGS)
 
-test: $(INSTALLED)  ## run every test that needs no Docker
+test: $(INSTALLED) $(NATIVE)  ## run every test that needs no Docker
 	$(BIN)/python -m pytest -m "not docker" $(ARGS)
 
 check: $(INSTALLED)  ## lint, format, types and architecture
@@ -26,21 +30,27 @@ check: $(INSTALLED)  ## lint, format, types and architecture
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-bench: $(INSTALLED)  ## measure; fails where a bar is missed
+bench: $(INSTALLED) $(NATIVE)  ## measure; fails where a bar is missed
 	@missed=0; \
 	$(BIN)/python -m benchmarks.ops || missed=1; \
+	$(BIN)/python -m benchmarks.language || missed=1; \
 	$(BIN)/python -m benchmarks.http $(ARGS) || missed=1; \
 	exit $$missed
 
-bench-report: $(INSTALLED)  ## measure and write benchmarks/README.md
+bench-report: $(INSTALLED) $(NATIVE)  ## measure and write benchmarks/README.md
 	$(BIN)/python -m benchmarks.report
 
 docker-test: $(INSTALLED)  ## build the image, run it, call it, stop it
 	$(BIN)/python -m pytest -m docker -s tests/docker $(ARGS)
 
 clean:  ## delete .venv, builds and caches
-	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf attnloss/kernels/_native.so $(NATIVE) $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Without a compiler all works on torch's own kernels, and answers say which backend ran.
+$(NATIVE): $(INSTALLED) $(wildcard attnloss/kernels/*.?pp) attnloss/kernels/build.py
+	@$(BIN)/python -m attnloss.kernels.build || echo "going on without the native kernel; make native says more"
+	@touch $@
 
 # The stamp is written last: an interrupted install is taken up again by the next make.
 $(INSTALLED): pyproject.toml constraints.txt

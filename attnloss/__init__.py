@@ -9,37 +9,52 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attnloss import losses, registry
+    from attnloss import language, losses, registry
     from attnloss.attention import AttentionResult, Top, attention
     from attnloss.errors import FieldError
+    from attnloss.measures import effective_keys, rollout, sink_rate, top_mass
+    from attnloss.modules import AttentionLoss, AttentionLosses
     from attnloss.streaming import expect, lse
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttentionLoss",
+    "AttentionLosses",
     "AttentionResult",
     "FieldError",
     "Top",
     "__version__",
     "attention",
+    "effective_keys",
     "expect",
+    "language",
     "losses",
     "lse",
     "registry",
+    "rollout",
+    "sink_rate",
+    "top_mass",
 ]
 
 _HOME = {
+    "AttentionLoss": "modules",
+    "AttentionLosses": "modules",
     "AttentionResult": "attention",
     "FieldError": "errors",
     "Top": "attention",
     "attention": "attention",
+    "effective_keys": "measures",
     "expect": "streaming",
     "lse": "streaming",
+    "rollout": "measures",
+    "sink_rate": "measures",
+    "top_mass": "measures",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("losses", "registry"):
+    if name in ("language", "losses", "registry"):
         return import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

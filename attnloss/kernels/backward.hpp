@@ -1,4 +1,4 @@
-// Tile of keys by tile of keys: gradients, and sums over queries. Scores are computed again, nothing of the map is kept.
+// Tile of keys by tile of keys: gradients, and sums over queries. Scores are computed again, no map is kept.
 #pragma once
 
 #include "problem.hpp"
@@ -111,7 +111,8 @@ template <class T> class AttendBackward {
         index keys = least(KEYS, setting.map.p.m), bytes = Side<T>::scratch_bytes(setting.map, cut);
         if (!setting.features) return bytes;
         index padded = rounded_up(setting.features->width, LANES<T>);
-        bytes += Scratch::bytes<T>(panels_size<T>(keys, setting.features->width)) + Scratch::bytes<T>(cut.rows * padded);
+        bytes += Scratch::bytes<T>(panels_size<T>(keys, setting.features->width));
+        bytes += Scratch::bytes<T>(cut.rows * padded);
         return bytes + Scratch::bytes<T>(cut.rows * rounded_up(keys, LANES<T>));
     }
     AttendBackward(const Setting& setting, const Cut& cut, Scratch& scratch)

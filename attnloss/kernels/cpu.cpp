@@ -1,5 +1,5 @@
-// What this CPU can run, and what the library was built of. Compiled for the plainest CPU, as it decides whether the rest
-// may be called.
+// What this CPU can run, and what the library was built of. Compiled for the plainest CPU, as it decides whether the
+// rest may be called.
 #define EXPORTED __attribute__((visibility("default")))
 
 extern "C" {

@@ -63,7 +63,8 @@ template <class T, int kind> struct CompareForward {
     Cut cut;
 
     index scratch_bytes() const {
-        return TileScores<T>::scratch_bytes(first, cut) + TileScores<T>::scratch_bytes(second, cut);
+        return TileScores<T>::scratch_bytes(first, first_packed, cut) +
+               TileScores<T>::scratch_bytes(second, second_packed, cut);
     }
     void run(index item, Scratch& scratch) const {
         Rows rows = cut.at(first.p, item);
@@ -79,7 +80,8 @@ template <class T, int kind> struct CompareForward {
                 Terms<T> total{};
                 Weights<T> weights;
                 for (index j = 0; j < count; j += LANES<T>) {
-                    V<T> u = load(ours.row(i) + j) - first.lse(rows, i), v = load(theirs.row(i) + j) - second.lse(rows, i);
+                    V<T> u = load(ours.row(i) + j) - first.lse(rows, i);
+                    V<T> v = load(theirs.row(i) + j) - second.lse(rows, i);
                     Terms<T> here = terms<kind, T>(u, v, weights);
                     total = {total.value + here.value, total.by_u + here.by_u, total.by_v + here.by_v};
                 }
@@ -91,8 +93,8 @@ template <class T, int kind> struct CompareForward {
     }
 };
 
-// Gains are the upstream gradient, [B, H, n], for OVERLAPS [3, B, H, n]; the sums are Σ_j ∂/∂u and Σ_j ∂/∂v of what they
-// gain.
+// Gains are the upstream gradient, [B, H, n], for OVERLAPS [3, B, H, n]; the sums are Σ_j ∂/∂u and Σ_j ∂/∂v of what
+// they gain.
 template <class T> struct CompareSetting {
     const ScoreMap<T>&first, &second;
     const T *gains, *sum_u, *sum_v;

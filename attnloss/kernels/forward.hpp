@@ -5,51 +5,64 @@
 
 namespace ISA {
 
-// What packing an element costs, in multiply-adds.
-constexpr index PACKING = 16;
+// One tile of keys, and of features if there are any, as right factors.
+template <class T> struct PackedTile {
+    Right<T> keys, features;
+};
 
-// All keys, and features that cannot be read in place, as right factors: packed once, read by every tile of queries.
+// All keys, and features that cannot be read in place, packed once and read by every tile of queries. Whoever needs a
+// tile first packs it; who comes meanwhile packs a copy of its own, so that no thread waits for another.
 template <class T> class Packed {
   public:
     Packed(const ScoreMap<T>& map, const Features* features)
-        : map_(map), features_(features), tiles_((map.p.m + KEYS - 1) / KEYS),
-          keys_size_(panels_size<T>(least(KEYS, map.p.m), map.width)) {
-        index sequences = map.p.batch * map.map.key_heads;
-        if (features && !in_place()) features_size_ = map.p.m * rounded_up(features->width, LANES<T>);
-        index bytes = Scratch::bytes<T>(sequences * tiles_ * keys_size_) + Scratch::bytes<T>(sequences * features_size_);
-        memory_ = static_cast<T*>(std::aligned_alloc(64, bytes));
-        features_memory_ = memory_ + Scratch::bytes<T>(sequences * tiles_ * keys_size_) / sizeof(T);
-        failed = memory_ == nullptr || run_all(map.p, *this, sequences * tiles_, PACKING * sequences * map.p.m * map.width) != 0;
+        : map_(map), features_(features), tiles_((map.p.m + KEYS - 1) / KEYS), keys_(least(KEYS, map.p.m)),
+          keys_size_(Scratch::bytes<T>(panels_size<T>(keys_, map.width)) / sizeof(T)), size_(keys_size_) {
+        if (features && !in_place())
+            size_ += Scratch::bytes<T>(keys_ * rounded_up(features->width, LANES<T>)) / sizeof(T);
+        index items = map.p.batch * map.map.key_heads * tiles_;
+        states_ = static_cast<int*>(std::calloc(items, sizeof(int)));
+        memory_ = static_cast<T*>(std::aligned_alloc(64, items * size_ * sizeof(T)));
     }
-    ~Packed() { std::free(memory_); }
+    ~Packed() { std::free(memory_), std::free(states_); }
     Packed(const Packed&) = delete;
     Packed& operator=(const Packed&) = delete;
 
-    index scratch_bytes() const { return 0; }
-    void run(index item, Scratch&) const {
-        index sequence = item / tiles_, first = item % tiles_ * KEYS, count = least(KEYS, map_.p.m - first);
-        index batch = sequence / map_.map.key_heads, head = sequence % map_.map.key_heads;
-        const T* from = map_.key(batch, head, first);
-        pack_transposed(memory_ + item * keys_size_, from, map_.map.key_strides[2], count, map_.width);
-        if (features_size_ == 0) return;
-        index padded = rounded_up(features_->width, LANES<T>);
-        T* to = features_memory_ + sequence * features_size_ + first * padded;
-        copy_rows(to, feature(batch, head, first), features_->strides[2], count, features_->width, T(1));
-    }
-    Right<T> keys(index batch, index key_head, index first) const {
-        index row = panel_row<T>(least(KEYS, map_.p.m - first));
+    bool failed() const { return memory_ == nullptr || states_ == nullptr; }
+    // Elements of one tile.
+    index size() const { return size_; }
+    // The tile of keys that begins with `first`; `own` is where a copy may go.
+    PackedTile<T> tile(index batch, index key_head, index first, T* own) const {
         index item = (batch * map_.map.key_heads + key_head) * tiles_ + first / KEYS;
-        return {memory_ + item * keys_size_, row, row * map_.width};
+        T* shared = memory_ + item * size_;
+        int unpacked = 0;
+        bool done = __atomic_load_n(states_ + item, __ATOMIC_ACQUIRE) == DONE;
+        bool mine = !done && __atomic_compare_exchange_n(states_ + item, &unpacked, BEGUN, false, __ATOMIC_RELAXED,
+                                                         __ATOMIC_RELAXED);
+        T* to = done || mine ? shared : own;
+        if (!done) pack(to, batch, key_head, first);
+        if (mine) __atomic_store_n(states_ + item, DONE, __ATOMIC_RELEASE);
+        return {keys(to, first), features(to, batch, key_head, first)};
     }
-    Right<T> features(index batch, index key_head, index first) const {
-        if (in_place()) return {feature(batch, key_head, first), features_->strides[2], PANEL<T>};
-        index padded = rounded_up(features_->width, LANES<T>), sequence = batch * map_.map.key_heads + key_head;
-        return {features_memory_ + sequence * features_size_ + first * padded, padded, PANEL<T>};
-    }
-    bool failed;
 
   private:
+    static constexpr int BEGUN = 1, DONE = 2;
     bool in_place() const { return features_->strides[2] == features_->width && features_->width % LANES<T> == 0; }
+    void pack(T* to, index batch, index key_head, index first) const {
+        index count = least(KEYS, map_.p.m - first);
+        pack_transposed(to, map_.key(batch, key_head, first), map_.map.key_strides[2], count, map_.width);
+        if (features_ == nullptr || in_place()) return;
+        const T* from = feature(batch, key_head, first);
+        copy_rows(to + keys_size_, from, features_->strides[2], count, features_->width, T(1));
+    }
+    Right<T> keys(const T* packed, index first) const {
+        index row = panel_row<T>(least(KEYS, map_.p.m - first));
+        return {packed, row, row * map_.width};
+    }
+    Right<T> features(const T* packed, index batch, index key_head, index first) const {
+        if (features_ == nullptr) return {};
+        if (in_place()) return {feature(batch, key_head, first), features_->strides[2], PANEL<T>};
+        return {packed + keys_size_, rounded_up(features_->width, LANES<T>), PANEL<T>};
+    }
     const T* feature(index batch, index key_head, index first) const {
         const std::int64_t* strides = features_->strides;
         index offset = batch * strides[0] + key_head * strides[1] + first * strides[2];
@@ -57,20 +70,22 @@ template <class T> class Packed {
     }
     const ScoreMap<T>& map_;
     const Features* features_;
-    index tiles_, keys_size_, features_size_ = 0;
-    T *memory_ = nullptr, *features_memory_ = nullptr;
+    index tiles_, keys_, keys_size_, size_;
+    T* memory_;
+    int* states_;
 };
 
 // The scores of one tile of queries, for one tile of keys after another.
 template <class T> class TileScores {
   public:
-    static index scratch_bytes(const ScoreMap<T>& map, const Cut& cut) {
+    static index scratch_bytes(const ScoreMap<T>& map, const Packed<T>& packed, const Cut& cut) {
         index cells = Scratch::bytes<T>(cut.rows * rounded_up(least(KEYS, map.p.m), LANES<T>));
-        return cells + Scratch::bytes<T>(cut.rows * map.padded_width());
+        return cells + Scratch::bytes<T>(cut.rows * map.padded_width()) + Scratch::bytes<T>(packed.size());
     }
     TileScores(const ScoreMap<T>& map, const Packed<T>& packed, const Rows& rows, const Cut& cut, Scratch& scratch)
         : stride(rounded_up(least(KEYS, map.p.m), LANES<T>)), cells(scratch.take<T>(cut.rows * stride)), map_(map),
-          packed_(packed), rows_(rows), reach_(map.p, rows.batch), query_(scratch.take<T>(cut.rows * map.padded_width())) {
+          packed_(packed), rows_(rows), reach_(map.p, rows.batch),
+          query_(scratch.take<T>(cut.rows * map.padded_width())), own_(scratch.take<T>(packed.size())) {
         copy_rows(query_, map.query(rows), map.map.query_strides[2], rows.count, map.width,
                   static_cast<T>(map.map.scale));
         stop = reach_.largest(rows);
@@ -79,8 +94,9 @@ template <class T> class TileScores {
     index compute(index first) {
         index count = least(KEYS, stop - first), padded = rounded_up(count, LANES<T>);
         Left<T, false> left{query_, map_.padded_width()};
-        Right<T> keys = packed_.keys(rows_.batch, rows_.head / map_.heads_per_key, first);
-        multiply(left, keys, {cells, stride}, rows_.count, padded, map_.width, false);
+        PackedTile<T> tile = packed_.tile(rows_.batch, rows_.head / map_.heads_per_key, first, own_);
+        features = tile.features;
+        multiply(left, tile.keys, {cells, stride}, rows_.count, padded, map_.width, false);
         for (index i = 0; i < rows_.count; ++i) {
             index query = rows_.first + i;
             deny(map_.p, rows_, query, reach_.of(query), row(i), first, count, padded);
@@ -91,13 +107,15 @@ template <class T> class TileScores {
 
     index stride, stop;
     T* cells;
+    // Of the keys computed last.
+    Right<T> features{};
 
   private:
     const ScoreMap<T>& map_;
     const Packed<T>& packed_;
     Rows rows_;
     Reach reach_;
-    T* query_;
+    T *query_, *own_;
 };
 
 // Of one query, over the keys seen so far: the largest score, Σ exp(s − top), Σ exp(s − top)·(s − top), and how many
@@ -156,14 +174,14 @@ template <class T> struct Attend {
     Cut cut;
 
     index scratch_bytes() const {
-        return TileScores<T>::scratch_bytes(map, cut) + Scratch::bytes<Running<T>>(cut.rows);
+        return TileScores<T>::scratch_bytes(map, packed, cut) + Scratch::bytes<Running<T>>(cut.rows);
     }
     void run(index item, Scratch& scratch) const {
         Rows rows = cut.at(map.p, item);
         TileScores<T> scores(map, packed, rows, cut, scratch);
         Running<T>* running = scratch.take<Running<T>>(cut.rows);
         for (index i = 0; i < rows.count; ++i) running[i] = {};
-        index width = features ? features->width : 0, head = rows.head / map.heads_per_key;
+        index width = features ? features->width : 0;
         T* output = features ? to.output + map.place(rows) * width : nullptr;
         for (index first = 0; first < scores.stop; first += KEYS) {
             index count = scores.compute(first), padded = rounded_up(count, LANES<T>);
@@ -175,8 +193,7 @@ template <class T> struct Attend {
             }
             if (!features) continue;
             Left<T, false> left{scores.cells, scores.stride};
-            Right<T> right = packed.features(rows.batch, head, first);
-            multiply(left, right, {output, width}, rows.count, width, count, first > 0);
+            multiply(left, scores.features, {output, width}, rows.count, width, count, first > 0);
         }
         for (index i = 0; i < rows.count; ++i)
             finish(running[i], map.place(rows) + i, output + i * width, scores.stop > 0);

@@ -16,8 +16,8 @@ template <class T, bool transposed> struct Left {
     const T* at(index i, index k) const { return data + (transposed ? k * stride + i : i * stride + k); }
 };
 
-// A right factor in panels of PANEL columns: rows `row` apart, panels `panel` apart. Its last panel is padded with zeros
-// to whole registers.
+// A right factor in panels of PANEL columns: rows `row` apart, panels `panel` apart. Its last panel is padded with
+// zeros to whole registers.
 template <class T> struct Right {
     const T* data;
     index row, panel;
@@ -81,10 +81,11 @@ void multiply(Left<T, transposed> a, Right<T> b, Product<T> c, index rows, index
             Product<T> to{c.data + first, c.stride};
             index deep = least(depth - k, DEPTH_BLOCK);
             bool adds = add || k > 0;
+            constexpr int three = least(3, REGISTERS_WIDE);
             switch ((wide + LANES<T> - 1) / LANES<T>) {
             case 1: strip<T, 1, transposed>(left, right, b.row, to, rows, deep, wide, adds); break;
             case 2: strip<T, 2, transposed>(left, right, b.row, to, rows, deep, wide, adds); break;
-            case 3: strip<T, least(3, REGISTERS_WIDE), transposed>(left, right, b.row, to, rows, deep, wide, adds); break;
+            case 3: strip<T, three, transposed>(left, right, b.row, to, rows, deep, wide, adds); break;
             default: strip<T, REGISTERS_WIDE, transposed>(left, right, b.row, to, rows, deep, wide, adds);
             }
         }

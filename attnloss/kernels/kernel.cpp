@@ -12,7 +12,7 @@ int attend(const Problem& p, const Map& map, const Features* features, T* output
     Packed<T> packed(scores, features);
     Cut cut(p);
     Attend<T> task{scores, packed, features, {output, lse, entropy, largest, top, ties}, cut};
-    return packed.failed || run_all(p, task, p.batch * p.heads * cut.tiles, scores.multiply_adds());
+    return packed.failed() || run_all(p, task, p.batch * p.heads * cut.tiles, scores.multiply_adds());
 }
 
 template <class T, class Rule> int by_columns(const Problem& p, const typename Rule::Setting& setting, index groups,
@@ -26,13 +26,13 @@ int attend_backward(const Problem& p, const Map& map, const Features* features, 
                     const T* slope, const T* spike, const T* top) {
     ScoreMap<T> scores(p, map);
     return by_columns<T, AttendBackward<T>>(p, {scores, features, grad_output, bias, slope, spike, top}, map.key_heads,
-        scores.multiply_adds());
+                                          scores.multiply_adds());
 }
 
 template <class T> int received(const Problem& p, const Map& map, const T* weights, T* out) {
     ScoreMap<T> scores(p, map);
     return by_columns<T, ReceivedForward<T>>(p, {scores, weights, nullptr, nullptr, out}, map.key_heads,
-        scores.multiply_adds());
+                                          scores.multiply_adds());
 }
 
 template <class T> int row_means(const Problem& p, const Map& map, const T* values, T* out) {
@@ -40,14 +40,14 @@ template <class T> int row_means(const Problem& p, const Map& map, const T* valu
     Packed<T> packed(scores, nullptr);
     Cut cut(p);
     RowMeans<T> task{scores, packed, values, out, cut};
-    return packed.failed || run_all(p, task, p.batch * p.heads * cut.tiles, scores.multiply_adds());
+    return packed.failed() || run_all(p, task, p.batch * p.heads * cut.tiles, scores.multiply_adds());
 }
 
 template <class T>
 int received_backward(const Problem& p, const Map& map, const T* weights, const T* values, const T* means) {
     ScoreMap<T> scores(p, map);
     return by_columns<T, ReceivedBackward<T>>(p, {scores, weights, values, means, nullptr}, map.key_heads,
-        scores.multiply_adds());
+                                          scores.multiply_adds());
 }
 
 template <class T, int kind = 0>
@@ -58,7 +58,8 @@ int compare(const Problem& p, const Map& first, const Map& second, index wanted,
     Packed<T> our_keys(ours, nullptr), their_keys(theirs, nullptr);
     Cut cut(p);
     CompareForward<T, kind> task{ours, theirs, our_keys, their_keys, out, cut};
-    return our_keys.failed || their_keys.failed || run_all(p, task, p.batch * p.heads * cut.tiles, ours.multiply_adds());
+    if (our_keys.failed() || their_keys.failed()) return 1;
+    return run_all(p, task, p.batch * p.heads * cut.tiles, ours.multiply_adds());
 }
 
 // Of heads that share no key with those of another group.
@@ -71,7 +72,8 @@ int compare_backward(const Problem& p, const Map& first, const Map& second, inde
         if (wanted != kind) return compare_backward<T, kind + 1>(p, first, second, wanted, gains, sum_u, sum_v);
     ScoreMap<T> ours(p, first), theirs(p, second);
     index groups = common_groups(first.key_heads, second.key_heads);
-    return by_columns<T, CompareBackward<T, kind>>(p, {ours, theirs, gains, sum_u, sum_v}, groups, ours.multiply_adds());
+    return by_columns<T, CompareBackward<T, kind>>(p, {ours, theirs, gains, sum_u, sum_v}, groups,
+                                                  ours.multiply_adds());
 }
 }  // namespace ISA
 

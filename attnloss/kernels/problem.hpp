@@ -5,7 +5,7 @@
 
 #include "gemm.hpp"
 
-// native.py declares the same fields in the same order. Strides count elements; a null pointer says "none".
+// library.py declares the same fields in the same order. Strides count elements; a null pointer says "none".
 extern "C" {
 struct Problem {
     std::int64_t batch, heads, n, m, causal;
@@ -103,8 +103,8 @@ struct Reach {
     index query_end, key_end, shift;
     bool causal;
     Reach(const Problem& p, index batch)
-        : query_end(p.query_lengths ? p.query_lengths[batch] : p.n), key_end(p.key_lengths ? p.key_lengths[batch] : p.m),
-          shift(key_end - query_end), causal(p.causal != 0) {}
+        : query_end(p.query_lengths ? p.query_lengths[batch] : p.n),
+          key_end(p.key_lengths ? p.key_lengths[batch] : p.m), shift(key_end - query_end), causal(p.causal != 0) {}
     index of(index query) const {
         if (query >= query_end) return 0;
         return causal ? most(least(key_end, query + shift + 1), 0) : key_end;

@@ -91,7 +91,7 @@ template <class T> struct RowMeans {
     T* out;
     Cut cut;
 
-    index scratch_bytes() const { return TileScores<T>::scratch_bytes(map, cut) + Scratch::bytes<T>(KEYS); }
+    index scratch_bytes() const { return TileScores<T>::scratch_bytes(map, packed, cut) + Scratch::bytes<T>(KEYS); }
     void run(index item, Scratch& scratch) const {
         Rows rows = cut.at(map.p, item);
         TileScores<T> scores(map, packed, rows, cut, scratch);

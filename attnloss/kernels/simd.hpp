@@ -78,8 +78,8 @@ inline V<double> exp_near_zero(V<double> r) {
     return q * r * r + r + 1.0;
 }
 
-// exp for x ≤ 1, say. Below the smallest normal number it is exactly 0; x is raised to where that begins, so that x·exp(x)
-// is 0 there and never −∞·0. NaN stays NaN.
+// exp for x ≤ 1, say. Below the smallest normal number it is exactly 0; x is raised to where that begins, so that
+// x·exp(x) is 0 there and never −∞·0. NaN stays NaN.
 template <class T> inline V<T> exponential(V<T>& x) {
     constexpr T log2e = 1.4426950408889634, high = sizeof(T) == 4 ? 0.693359375 : 0.6931471803691238;
     constexpr T low = 0.6931471805599453094172321L - static_cast<long double>(high);

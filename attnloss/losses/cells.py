@@ -37,5 +37,5 @@ def places(scores: ScoreMap, tile: Tile) -> tuple[Tensor, Tensor, Tensor, Tensor
     """Positions of a tile's queries and keys, and the counts of valid ones, in the dtype of the scores."""
     i, j = scores.positions(tile)
     ends = [per_entry(end, tile.batch) for end in (scores.query_end, scores.key_end)]
-    n, m = (torch.as_tensor(end, device=scores.device, dtype=scores.dtype) for end in ends)
+    n, m = (torch.as_tensor(end, device=scores.device, dtype=scores.dtype).view(-1, 1, 1, 1) for end in ends)
     return i.to(scores.dtype), j.to(scores.dtype), n, m

@@ -44,7 +44,12 @@ class SinkMass(Functional):
 
 def build(scores: ScoreMap, *, keys: Sequence[int] = (0,)) -> Loss:
     """Validate the keys and build the loss."""
-    m = scores.shape[3]
+    check_keys(keys, scores.shape[3])
+    return Loss.of(SinkMass(tuple(keys)))
+
+
+def check_keys(keys: Sequence[int], m: int) -> None:
+    """Check that the chosen keys are among the m, each named once."""
     if not keys:
         raise FieldError("keys", (), "keys must name at least one key, got none")
     for place, key in enumerate(keys):
@@ -52,7 +57,6 @@ def build(scores: ScoreMap, *, keys: Sequence[int] = (0,)) -> Loss:
             raise FieldError("keys", (place,), f"keys[{place}] must be within 0…{m - 1}, got {key}")
         if key in keys[:place]:
             raise FieldError("keys", (place,), f"keys[{place}] is {key} again; name each key once")
-    return Loss.of(SinkMass(tuple(keys)))
 
 
 @loss_function(build)

@@ -95,7 +95,7 @@ def test_a_wrong_field_of_attention_is_named(where: str, fields: dict[str, Any])
         ("losses[1].label", {"losses": [{"name": "entropy"}, {"name": "entropy"}]}),
         ("losses[1].eps", crossed(eps=1.0)),
         ("losses[1].eps", crossed(eps=-0.1)),
-        ("losses[1].kind", crossed(kind="sparse")),
+        ("losses[1].kind", crossed(kind="sparser")),
         ("losses[1]", crossed()),
         ("losses[1]", crossed(target=np.eye(3), probability=np.eye(3))),
         ("losses[1].target", crossed(target=np.ones((3, 4)))),
