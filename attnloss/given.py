@@ -75,20 +75,21 @@ def make_given(
     mask: Bool[Tensor, "..."] | None = None,
     key_lengths: Tensor | Sequence[int] | int | None = None,
     query_lengths: Tensor | Sequence[int] | int | None = None,
+    field: str = "weights",
 ) -> GivenWeights:
     """Validate weights [n, m], [batch, n, m] or [batch, heads, n, m]: softmax outputs, 0 at what is masked.
 
     Raises FieldError where a row is negative, or sums to neither 1 ± 1e-3 nor, fully masked, 0.
     """
     if not weights.is_floating_point():
-        raise FieldError("weights", (), f"weights must be floating point, got {weights.dtype}")
+        raise FieldError(field, (), f"{field} must be floating point, got {weights.dtype}")
     rank = weights.ndim
     if rank not in (2, 3, 4) or 0 in weights.shape:
-        raise FieldError("weights", (), f"weights must have rank 2, 3 or 4 and no empty dim, got {list(weights.shape)}")
+        raise FieldError(field, (), f"{field} must have rank 2, 3 or 4 and no empty dim, got {list(weights.shape)}")
     compute = torch.float64 if weights.dtype == torch.float64 else torch.float32
     lifted = ranks.lift(weights, rank).to(compute)
     batch, heads, n, m = lifted.shape
-    _check_rows(weights.detach())
+    _check_rows(weights.detach(), field)
     shared = attendance(
         (batch, heads, n, m),
         rank,
@@ -100,11 +101,11 @@ def make_given(
     )
     given = GivenWeights(weights=lifted, rank=rank, input_dtype=weights.dtype, **shared)
     for tile in given.row_tiles():
-        _check_masked(given, tile)
+        _check_masked(given, tile, field)
     return given
 
 
-def _check_rows(weights: Tensor) -> None:
+def _check_rows(weights: Tensor, field: str) -> None:
     total, least = weights.sum(-1, dtype=torch.float32), weights.amin(-1)
     tolerance = SUM_TOLERANCE + weights.shape[-1] ** 0.5 * torch.finfo(weights.dtype).eps
     wrong = ~(((total - 1).abs() <= tolerance) | (total == 0)) | (least < 0)
@@ -112,10 +113,10 @@ def _check_rows(weights: Tensor) -> None:
         at = tuple(int(place) for place in wrong.nonzero()[0])
         came = f"a sum of {float(total[at]):.6g} and a least value of {float(least[at]):.6g}"
         expected = f"must be non-negative and sum to 1 ± {SUM_TOLERANCE:g}, or be all 0 where masked"
-        raise FieldError("weights", at, f"weights{list(at)} {expected}; got {came}")
+        raise FieldError(field, at, f"{field}{list(at)} {expected}; got {came}")
 
 
-def _check_masked(given: GivenWeights, tile: Tile) -> None:
+def _check_masked(given: GivenWeights, tile: Tile, field: str) -> None:
     rest = ScoreMap.allowed(given, tile)
     if rest is None:
         return
@@ -124,4 +125,4 @@ def _check_masked(given: GivenWeights, tile: Tile) -> None:
         place = [int(at) for at in stray.nonzero()[0]]
         place[2] += tile.rows.start
         at = ranks.index_in(tuple(ranks.restore(given.weights, given.rank).shape), place)
-        raise FieldError("weights", at, f"weights{list(at)} must be 0 where mask, causal or lengths deny the key")
+        raise FieldError(field, at, f"{field}{list(at)} must be 0 where mask, causal or lengths deny the key")

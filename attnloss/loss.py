@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from attnloss.functional import Functional
-from attnloss.reduce import reduce
+from attnloss.reduce import check_reduction, reduce
 from attnloss.score_map import ScoreMap
 from attnloss.streaming import Evaluation, evaluate
 
@@ -42,6 +42,7 @@ class Loss:
         self, values: Float[Tensor, "*unit"], counts: Int[Tensor, "B H n"], keys: int, reduction: str
     ) -> Float[Tensor, "*reduced"]:
         """Reduce values over the units that have a query that may attend to something."""
+        check_reduction(reduction)
         if self.own_reduction is not None:
             return self.own_reduction(values, counts, keys)
         valid = counts > 0

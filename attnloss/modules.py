@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from attnloss import losses, ranks
 from attnloss.loss import evaluate_losses
-from attnloss.options import AttendOptions, ScoreOptions
-from attnloss.registry import LOSSES
+from attnloss.options import ScoreOptions
+from attnloss.registry import check_parameters
 from attnloss.scores import make_other, make_scores
 
 LossConfig = Mapping[str, Any]
@@ -24,7 +24,7 @@ class AttentionLoss(nn.Module):
 
     def __init__(self, name: str, *, reduction: str = "mean", backend: str = "auto", **parameters: Any) -> None:
         super().__init__()
-        _check(name, parameters)
+        check_parameters(name, parameters)
         self.name = name
         self.reduction = reduction
         self.backend = backend
@@ -62,11 +62,11 @@ class AttentionLosses(nn.Module):
         self.weights: dict[str, float] = {}
         for config in configs:
             parameters = dict(config)
-            name, weight = parameters.pop("name"), parameters.pop("weight", 1.0)
+            name, weight = parameters.pop("name", None), parameters.pop("weight", 1.0)
             label = parameters.pop("label", name)
             if label in self.configs:
                 raise ValueError(f"label {label!r} is taken; give each loss its own")
-            _check(name, parameters)
+            check_parameters(name, parameters)
             self.configs[label] = {"name": name, **parameters}
             self.weights[label] = float(weight)
 
@@ -106,12 +106,3 @@ class AttentionLosses(nn.Module):
     def extra_repr(self) -> str:
         """Labels and weights."""
         return ", ".join(f"{label}: {weight:g}" for label, weight in self.weights.items())
-
-
-def _check(name: str, parameters: Mapping[str, Any]) -> None:
-    if name not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {name!r}")
-    known = [parameter.name for parameter in LOSSES[name].parameters] + list(AttendOptions.__annotations__)
-    for given in parameters:
-        if given not in known:
-            raise ValueError(f"{name} takes {', '.join(known)}; got {given!r}")

@@ -17,11 +17,16 @@ def reduce(
     "mean" is one mean over all valid ones, as (batch, head, query), 0 if there is none; "none" keeps the shape, with
     0 at invalid queries. Raises ValueError for another name.
     """
-    if reduction not in get_args(Reduction):
-        raise ValueError(f"reduction must be one of none, mean, sum; got {reduction!r}")
+    check_reduction(reduction)
     kept = torch.where(valid, values, 0.0)
     if reduction == "none":
         return kept
     if reduction == "sum":
         return kept.sum()
     return kept.sum() / valid.expand_as(values).sum().clamp(min=1)
+
+
+def check_reduction(reduction: str) -> None:
+    """Check the name of a reduction."""
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"reduction must be one of none, mean, sum; got {reduction!r}")

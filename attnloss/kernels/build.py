@@ -42,7 +42,7 @@ def build(library: Path = sources.LIBRARY, extra: Sequence[str] = ()) -> None:
     command = compiler()
     if command is None:
         raise BuildError("no C++ compiler: set CXX or install c++, g++ or clang++")
-    with tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         units = [(sources.FOLDER / "cpu.cpp", Path(folder, "cpu.o"), [f'-DDIGEST="{sources.digest()}"'])]
         for isa, flags in sources.VARIANTS.items():
             units.append((sources.FOLDER / "kernel.cpp", Path(folder, f"{isa}.o"), [*flags, f"-DISA={isa}"]))
@@ -54,7 +54,9 @@ def build(library: Path = sources.LIBRARY, extra: Sequence[str] = ()) -> None:
         linked = Path(folder, library.name)
         objects = [str(target) for _, target, _ in units]
         _run([[*command, "-shared", "-Wl,--as-needed", *objects, "-o", str(linked), "-lm"]])
-        linked.replace(library)
+        partial = library.with_suffix(f".{os.getpid()}.so")
+        shutil.copy2(linked, partial)
+        partial.replace(library)
 
 
 def _run(commands: Sequence[Sequence[str]]) -> None:

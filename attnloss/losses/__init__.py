@@ -39,7 +39,7 @@ from attnloss.losses.sparsemax import sparsemax
 from attnloss.losses.target_entropy import target_entropy
 from attnloss.losses.total_variation import total_variation
 from attnloss.losses.variance import variance
-from attnloss.registry import LOSSES
+from attnloss.registry import check_parameters
 from attnloss.score_map import ScoreMap
 
 __all__ = [
@@ -85,12 +85,7 @@ def build(name: str, scores: ScoreMap, parameters: Mapping[str, Any]) -> Loss:
     Raises ValueError for a name or a parameter that the registry does not list, FieldError for a value that
     does not fit.
     """
-    if name not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {name!r}")
-    known = [parameter.name for parameter in LOSSES[name].parameters]
-    for given in parameters:
-        if given not in known:
-            raise ValueError(f"{name} takes {', '.join(known) or 'no parameters'}; got {given!r}")
+    check_parameters(name, parameters)
     # by its path: a module and the function in it have one name, and `bin` is a builtin besides
     loss: Loss = import_module(f"{__name__}.{name}").build(scores, **parameters)
     return loss

@@ -7,15 +7,19 @@ from typing import Any, Generic, ParamSpec, Unpack, cast
 from torch import Tensor
 
 from attnloss import ranks
+from attnloss.errors import FieldError
 from attnloss.given import make_given
 from attnloss.loss import Loss, evaluate_losses
 from attnloss.options import AttendOptions, LossOptions, ScoreOptions
+from attnloss.registry import check_parameters
 from attnloss.score_map import ScoreMap
 from attnloss.scores import make_other, make_scores
 
 P = ParamSpec("P")
 
 Build = Callable[..., Loss]
+
+_OPTIONS = tuple(LossOptions.__annotations__)
 
 
 class LossFunction(Generic[P]):
@@ -24,6 +28,7 @@ class LossFunction(Generic[P]):
     def __init__(self, function: Callable[P, Tensor], build: Build) -> None:
         self._function = function
         self._build = build
+        self.__name__ = function.__name__
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
@@ -56,9 +61,13 @@ class LossFunction(Generic[P]):
             "key_lengths": key_lengths,
             "query_lengths": query_lengths,
         }
+        check_parameters(self.__name__, [*parameters, *(() if other is None else ("other",))])
         scores = make_given(weights, **options)
         if other is not None:
-            parameters["other"] = make_given(other.to(weights.dtype), **options)
+            if other.shape != weights.shape:
+                expected = f"other must have the shape of weights, {list(weights.shape)}"
+                raise FieldError("other", (), f"{expected}, got {list(other.shape)}")
+            parameters["other"] = make_given(other.to(weights.dtype), field="other", **options)
         return _reduced(scores, self._build(scores, **parameters), {"reduction": reduction, "backend": backend})
 
 
@@ -91,6 +100,9 @@ def compute_pair(
 
 def _score_options(options: LossOptions) -> ScoreOptions:
     """Options but for those of the loss; unknown ones are refused by whoever takes them."""
+    for name in options:
+        if name not in _OPTIONS:
+            raise TypeError(f"options are {', '.join(_OPTIONS)}; got {name!r}")
     return cast(
         "ScoreOptions", {name: value for name, value in options.items() if name not in ("reduction", "backend")}
     )

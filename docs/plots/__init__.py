@@ -1,0 +1,1 @@
+"""Draws the images of docs/losses.md from the library itself: `python -m docs.plots`."""
