@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attnloss.language.logits import Projection, Source
-from attnloss.language.tiling import FUSED_LOGITS
+from attnloss.language.tiling import FEWEST_ROWS, FUSED_LOGITS
 
 
 def refusal(source: Source, smoothing: float, z_coefficient: float) -> str | None:
@@ -22,6 +22,16 @@ def refusal(source: Source, smoothing: float, z_coefficient: float) -> str | Non
     if source.first.dtype != source.dtype:
         return f"it would round the loss to {source.first.dtype}, it must be {source.dtype}"
     return None
+
+
+def pays(source: Source, reduction: str) -> bool:
+    """Say whether it is faster than the chunked pass: three products of its size against four, in 0.75–0.87× the time.
+
+    That is so for scalars of which a gradient is wanted, as far as measured: on the CPU, in parts of FEWEST_ROWS.
+    """
+    wanted = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in source.tensors)
+    fits = FUSED_LOGITS // source.shape[1] >= FEWEST_ROWS
+    return wanted and fits and reduction in ("mean", "sum") and source.first.device.type == "cpu"
 
 
 def cross_entropy(source: Source, targets: Tensor, reduction: str) -> Tensor:

@@ -15,6 +15,7 @@ least value is 0. Z-loss: Chowdhery et al. 2022, PaLM (λ = 1e-4); Zoph et al. 2
 """
 
 import math
+from dataclasses import replace
 from typing import Unpack
 
 import torch
@@ -42,8 +43,9 @@ def cross_entropy(
 
     Reduced by none, mean (default) or sum over the scored tokens; a mean over none of them is 0, and "none"
     has 0 at ignored ones. `options` are bias, ignore_index (−100; for opennmt it is the padding word) and
-    backend: "chunked"; "linear", torch's `linear_cross_entropy`; "reference", dense float64; "auto" is
-    "chunked", which was measured to be no slower.
+    backend: "chunked"; "linear", torch's `linear_cross_entropy`, which makes the gradients in the forward pass;
+    "reference", dense float64. "auto" picks linear on the CPU where it can and a gradient of a mean or a sum is
+    wanted, and else chunked, which takes more time there, and less memory.
 
     Raises FieldError, naming the argument and the place in it, for what does not fit, for logits that are NaN
     or +∞, and where the loss would be infinite; ValueError where the backend cannot do what is asked.
@@ -95,8 +97,12 @@ def _cross_entropy(tokens: Tokens, smoothing: float, convention: str, z_coeffici
     checks.smoothing(smoothing, convention, tokens.source.shape[1], tokens.ignore_index)
     checks.coefficient("z_coefficient", z_coefficient)
     assert tokens.targets is not None
-    if tokens.backend == "linear":
-        return _by_linear(tokens, tokens.targets, smoothing, z_coefficient, reduction)
+    refusal = linear.refusal(tokens.source, smoothing, z_coefficient)
+    if tokens.backend == "linear" and refusal:
+        raise ValueError(f"backend linear cannot compute this: {refusal}")
+    pays = tokens.backend == "auto" and refusal is None and linear.pays(tokens.source, reduction)
+    if tokens.backend == "linear" or pays:
+        return _by_linear(tokens, tokens.targets, reduction)
     if tokens.backend == "reference":
         padding = tokens.ignore_index
         per_token = reference.cross_entropy(tokens.source, tokens.targets, smoothing, convention, padding)
@@ -123,13 +129,12 @@ def _chunked(tokens: Tokens, targets: Tensor, smoothing: float, convention: str,
     return loss if z_coefficient == 0 else loss + z_coefficient * result.lse.square()
 
 
-def _by_linear(tokens: Tokens, targets: Tensor, smoothing: float, z_coefficient: float, reduction: str) -> Tensor:
-    if reason := linear.refusal(tokens.source, smoothing, z_coefficient):
-        raise ValueError(f"backend linear cannot compute this: {reason}")
-    if reduction not in ("mean", "sum"):
-        per_token = linear.cross_entropy(tokens.source, targets, "none")
-        tokens.require_finite(per_token)
-        return tokens.reduce(per_token, reduction)
-    total = linear.cross_entropy(tokens.source, targets, "sum")
-    tokens.require_finite(total)
-    return total if reduction == "sum" else total / max(len(targets), 1)
+def _by_linear(tokens: Tokens, targets: Tensor, reduction: str) -> Tensor:
+    scalar = reduction in ("mean", "sum")
+    loss = linear.cross_entropy(tokens.source, targets, "sum" if scalar else "none")
+    if not bool(loss.isfinite().all()):
+        replace(tokens, backend="chunked").compute(Wanted(targets[:, None]))  # raises, naming the place
+        tokens.require_finite(loss)
+    if not scalar:
+        return tokens.reduce(loss, reduction)
+    return loss if reduction == "sum" else loss / max(len(targets), 1)

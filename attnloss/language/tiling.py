@@ -20,6 +20,9 @@ FUSED_LOGITS = 1 << 23
 Its own choice for 32,768 words of d = 256 is 16 rows, which was measured to take twice the time of 128 or 256.
 """
 
+FEWEST_ROWS = 64
+"""Rows of such a part for it to pay: each reads and writes the whole gradient of the output matrix."""
+
 
 def tile_shape(tokens: int) -> tuple[int, int]:
     """Give the tokens and the columns of a tile."""

@@ -31,6 +31,9 @@ from attnloss.reference import DenseMap
 from attnloss.score_map import ScoreMap
 from attnloss.scores import Scores
 
+GRAM_NUMBERS = 1 << 20
+"""Float64 numbers of queries and keys held at once: 8 MiB, so that what one head needs stays in a cache."""
+
 TINYBERT_MASKED = -100.0
 """Scores up to this are taken for masked by TinyBERT's code."""
 
@@ -52,16 +55,18 @@ class ScoreSquares(Functional):
         """Take the Gram matrix of the keys where every query sees the same keys."""
         if self.floor is not None or scores.mask is not None or scores.causal or scores.query_lengths is not None:
             return None
-        first, second = cast("Scores", scores), cast("Scores", self.other)
-        heads = scores.shape[1]
-        left = torch.cat([first.scale * first.query.double(), -second.scale * second.query.double()], -1)
-        keys = [each.key.double().repeat_interleave(heads // each.key.shape[1], 1) for each in (first, second)]
-        right = torch.cat(keys, -1)
-        if scores.key_lengths is not None:
-            j = torch.arange(scores.shape[3], device=scores.device)
-            right = right * (j < scores.key_lengths[:, None])[:, None, :, None]
-        squares = (left @ (right.mT @ right) * left).sum(-1)
-        return squares.clamp(min=0.0).to(scores.dtype)
+        maps = cast("Scores", scores), cast("Scores", self.other)
+        batch, heads, n, m = scores.shape
+        ends = torch.as_tensor(scores.key_end).expand(batch).tolist()
+        step = max(GRAM_NUMBERS // ((n + m) * sum(each.query.shape[3] for each in maps)), 1)
+        rows = []
+        for entry in range(batch):
+            parts = [
+                _squares(maps, entry, slice(head, min(head + step, heads)), ends[entry])
+                for head in range(0, heads, step)
+            ]
+            rows.append(torch.cat(parts))
+        return torch.stack(rows).clamp(min=0.0).to(scores.dtype)
 
     @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
@@ -79,6 +84,23 @@ class ScoreSquares(Functional):
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         difference = self._floored(dense.logits) - self._floored(reference.dense(self.other).logits)
         return (difference * dense.allowed).square().sum(-1)
+
+
+def _squares(maps: tuple[Scores, Scores], entry: int, heads: slice, keys: int) -> Float[Tensor, "h n"]:
+    """Compute x_iᵀ·(Σ_j y_j·y_jᵀ)·x_i for some heads of a batch entry, by its blocks."""
+    (a, k), (b, r) = (_sides(each, entry, heads, keys) for each in maps)
+    first = torch.baddbmm(a @ (k.mT @ k), b, r.mT @ k, alpha=-2.0)
+    return (first * a).sum(-1) + (b @ (r.mT @ r) * b).sum(-1)
+
+
+def _sides(scores: Scores, entry: int, heads: slice, keys: int) -> tuple[Tensor, Tensor]:
+    """Scaled queries and keys of some heads in float64; key heads that they share are repeated."""
+    group = scores.query.shape[1] // scores.key.shape[1]
+    key = scores.key[entry, heads.start // group : -(-heads.stop // group), :keys].double()
+    if group > 1:
+        first = heads.start // group * group
+        key = key.repeat_interleave(group, 0)[heads.start - first : heads.stop - first]
+    return scores.query[entry, heads].double() * scores.scale, key
 
 
 def build(scores: ScoreMap, *, other: ScoreMap | None = None, compat: str | None = None) -> Loss:

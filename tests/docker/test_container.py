@@ -103,6 +103,11 @@ def test_attention_answers_weights_whose_rows_sum_to_one(client: httpx.Client) -
     assert answer["output"] == answer["weights"]  # value is the identity
 
 
+def test_the_image_holds_the_native_kernel_for_whatever_cpu_it_runs_on(client: httpx.Client) -> None:
+    answer = client.post("/attention", json=TENSORS | {"return": ["output", "entropy"]}).raise_for_status().json()
+    assert answer["backend"] == "native"
+
+
 def test_a_loss_is_a_number(client: httpx.Client) -> None:
     answer = client.post("/loss", json=TENSORS | {"losses": [{"name": "entropy"}]}).raise_for_status().json()
     assert 0 < answer["loss"] < 0.7  # at most log 2
