@@ -57,23 +57,20 @@ def _tiles(source: Source) -> Iterator[tuple[slice, list[tuple[slice, Tensor]]]]
         yield block, [(part, buffer[: (part.stop - part.start) * width].view(-1, width)) for part in rows]
 
 
-def _exact(source: Source) -> torch.autocast:
-    """Keep an autocast around the call from rounding the logits."""
-    return torch.autocast(source.first.device.type, enabled=False)
-
-
 class _Chunked(torch.autograd.Function):
-    """The pass as one node of the graph: it saves the tensors and a few numbers per token."""
+    """The pass as one node of the graph: it saves the tensors and a few numbers per token.
+
+    Products are in place or into a given tensor, which autocast leaves alone.
+    """
 
     @staticmethod
     def forward(ctx: Any, source: Source, wanted: Wanted, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
         running = Running(source, wanted.picks, total=wanted.total, entropy=wanted.entropy, top=wanted.top)
-        with _exact(source):
-            for block, tiles in _tiles(source):
-                columns = source.columns(block)
-                for rows, tile in tiles:
-                    columns.logits(rows, tile)
-                    running.add(rows, block.start, tile)
+        for block, tiles in _tiles(source):
+            columns = source.columns(block)
+            for rows, tile in tiles:
+                columns.logits(rows, tile)
+                running.add(rows, block.start, tile)
         results = running.results()
         ctx.kind, ctx.picks = type(source), wanted.picks
         ctx.save_for_backward(running.peak, running.log_sum, results[3], running.top_index, *tensors)
@@ -91,14 +88,13 @@ class _Chunked(torch.autograd.Function):
         source = ctx.kind(*tensors)
         sums = source.zeros(needed)
         flow = _Flow.of(grads, saved, ctx.picks, source.shape[1])
-        with _exact(source):
-            for block, tiles in _tiles(source):
-                columns = source.columns(block, sums)
-                for rows, tile in tiles:
-                    columns.logits(rows, tile)
-                    flow.replace(tile, rows, block.start)
-                    columns.add_gradient(rows, tile)
-                columns.finish()
+        for block, tiles in _tiles(source):
+            columns = source.columns(block, sums)
+            for rows, tile in tiles:
+                columns.logits(rows, tile)
+                flow.replace(tile, rows, block.start)
+                columns.add_gradient(rows, tile)
+            columns.finish()
         pairs = zip(sums, tensors, strict=True)
         return (None, None, *(None if total is None else total.to(tensor.dtype) for total, tensor in pairs))
 
