@@ -4,15 +4,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from attnloss.ctc import IMPOSSIBLE
 from attnloss.errors import FieldError
 from attnloss.onepass import Pass
-from attnloss.score_map import ScoreMap
+from attnloss.score_map import FAR, ScoreMap
 from attnloss.statistics import Lse
 from attnloss.tiles import Tile
 from attnloss.workspace import borrowed
-
-IMPOSSIBLE = -1e30
-"""Stands for log 0."""
 
 _State = tuple[Tensor, Tensor]
 """The best sum of log weights that ends at each key [b, h, m], and at no key yet [b, h, 1]."""
@@ -63,8 +61,7 @@ def _through(work: Pass, tile: Tile, state: _State) -> tuple[_State, Tensor]:
     with borrowed() as workspace:
         block = work.block(tile, [operand.cut(tile) for operand in work.operands], workspace)
         log_weights = block.log_weights.double()
-        if block.allowed is not None:
-            log_weights = log_weights.masked_fill(~block.allowed, IMPOSSIBLE)
+        log_weights = log_weights.masked_fill(log_weights < FAR / 2, IMPOSSIBLE)
     log_weights = torch.nn.functional.pad(log_weights, (0, best.shape[-1] - tile.keys), value=IMPOSSIBLE)
     valid = tile.cut_query(scores.valid).expand(log_weights.shape[:3])
     moves = torch.empty(log_weights.shape, dtype=torch.bool, device=scores.device)

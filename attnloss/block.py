@@ -8,13 +8,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attnloss.score_map import ScoreMap
+from attnloss.score_map import FAR, ScoreMap
 from attnloss.scores import grouped_matmul
 from attnloss.tiles import Tile
 from attnloss.workspace import Workspace
-
-FAR = -1e5
-"""Stands for the shifted score of a masked key: exp(FAR) is exactly 0, and FAR·0 is 0 where −∞·0 were NaN."""
 
 _T = TypeVar("_T")
 

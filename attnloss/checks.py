@@ -62,7 +62,7 @@ def lengths(
     for entry, length in enumerate(tensor.tolist()):
         if not 0 <= length <= longest:
             raise FieldError(field, (entry,), f"{field}[{entry}] must be within 0…{longest}, got {length}")
-    return tensor.to(device, torch.int64)
+    return tensor.to(device, torch.int64).contiguous()
 
 
 def window(field: str, given: tuple[int, int] | None, size: int) -> range:

@@ -159,14 +159,6 @@ class FlashPass(FusedPass):
         return self._lse
 
 
-def score_bound(scores: Scores) -> float:
-    """Bound |s_ij| from above by |scale|·max‖q‖·max‖k‖, without computing a score."""
-    with torch.no_grad():
-        longest_query = torch.linalg.vector_norm(scores.query, dim=-1).max()
-        longest_key = torch.linalg.vector_norm(scores.key, dim=-1).max()
-        return abs(scores.scale) * float(longest_query * longest_key)
-
-
 @cache
 def unavailable() -> str | None:
     """Why this torch has no usable kernel, or None: one tiny forward and backward, compared with softmax."""

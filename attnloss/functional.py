@@ -57,6 +57,10 @@ class Functional(ABC):
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         """Compute the slot of the block's tile; operands are cut to it."""
 
+    def score_bound(self, scores: ScoreMap) -> float:
+        """Bound the |scores| that it reads from above."""
+        return scores.bound
+
     def features(self, scores: ScoreMap) -> Tensor | None:
         """Give the features [B, Hkv, m, f] whose expectation the fused form reads."""
         return None

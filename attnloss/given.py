@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,7 +11,7 @@ from typing_extensions import override
 
 from attnloss import ranks
 from attnloss.errors import FieldError
-from attnloss.score_map import ScoreMap
+from attnloss.score_map import FAR, ScoreMap
 from attnloss.scores import attendance
 from attnloss.tiles import Operand, Tile
 
@@ -20,9 +21,10 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class GivenWeights(ScoreMap):
-    """Weights p_ij; s_ij = log p_ij, so that softmax gives them back, and a key of weight 0 is not allowed.
+    """Weights p_ij; s_ij = log p_ij, so that softmax gives them back, and a query of weights 0 is fully masked.
 
-    Gradients are those of the normalised row, Σ_j p_ij = 1 held; through a softmax they are the same.
+    Mask, causal and lengths say what is allowed; log 0 is FAR, whose exponential is 0. Gradients are those of
+    the normalised row, Σ_j p_ij = 1 held; through a softmax they are the same.
     """
 
     weights: Float[Tensor, "B H n m"]
@@ -45,27 +47,34 @@ class GivenWeights(ScoreMap):
 
     @override
     def cells(self, cuts: Sequence[Tensor], out: Tensor | None) -> Tensor:
-        return torch.log(torch.where(cuts[0] > 0, cuts[0], 1.0), out=out)
+        positive = cuts[0] > 0
+        return torch.where(positive, torch.where(positive, cuts[0], 1.0).log(), FAR)
 
     @property
     @override
     def counted_by_cell(self) -> bool:
         return True
 
+    @cached_property
+    def filled(self) -> Bool[Tensor, "B H n"]:
+        """Which queries have weights."""
+        return (self.weights.detach() > 0).any(-1)
+
     @override
     def free_keys(self, rows: slice) -> int:
         return 0
 
     @override
-    def allowed(self, tile: Tile) -> Bool[Tensor, "#b #h r k"] | None:
-        attended = tile.cut_map(self.weights.detach()) > 0
+    def allowed(self, tile: Tile) -> Bool[Tensor, "#b #h r k"]:
+        filled = tile.cut_query(self.filled)[..., None].expand(-1, -1, -1, tile.keys)
         rest = super().allowed(tile)
-        return attended if rest is None else attended & rest
+        return filled if rest is None else filled & rest
 
     @override
-    def allows(self, index: Tensor) -> Tensor:
-        picked = self.weights.detach().gather(-1, index.expand(self.shape[:3])[..., None])[..., 0]
-        return super().allows(index) & (picked > 0)
+    def allows_each(self, index: Tensor) -> Tensor:
+        """Say so of keys that have weight: the logarithm of another would be infinite."""
+        whole = index.expand(*self.shape[:3], -1)
+        return super().allows_each(whole) & (self.weights.detach().gather(-1, whole) > 0)
 
 
 def make_given(

@@ -1,5 +1,6 @@
 """What each query of a map may attend to, without the map being computed."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attnloss.tiles import Operand, Tile
+
+FAR = -1e5
+"""Stands for the shifted score of a masked key: exp(FAR) is exactly 0, and FAR·0 is 0 where −∞·0 were NaN."""
 
 ALLOWED_CELLS = 1 << 22
 """Booleans held at once while queries are checked for having a key."""
@@ -70,6 +74,11 @@ class ScoreMap(ABC):
         return torch.zeros(shape, dtype=dtype or self.dtype, device=self.device)
 
     @property
+    def bound(self) -> float:
+        """An upper bound of |s_ij|, told without computing a score; infinite if there is none."""
+        return math.inf
+
+    @property
     def query_end(self) -> Int[Tensor, " B"] | int:
         """Count of valid queries, per batch entry if lengths were given."""
         return self.shape[2] if self.query_lengths is None else self.query_lengths
@@ -118,12 +127,16 @@ class ScoreMap(ABC):
         i = torch.arange(tile.rows.start, tile.rows.stop, device=self.device)[:, None]
         return i, torch.arange(tile.keys, device=self.device)
 
-    def allows(self, index: Int[Tensor, "B H n"]) -> Bool[Tensor, "#B #H n"]:
+    def allows(self, index: Int[Tensor, "#B #H n"]) -> Bool[Tensor, "#B #H n"]:
         """Say whether each query may attend to the one key that `index` gives it."""
+        return self.allows_each(index[..., None])[..., 0]
+
+    def allows_each(self, index: Int[Tensor, "#B #H n k"]) -> Bool[Tensor, "#B #H n k"]:
+        """Say which of the keys that `index` gives each query it may attend to."""
         i = torch.arange(self.shape[2], device=self.device)[:, None]
-        j = index[..., None]
+        j = index.expand(*self.shape[:3], -1) if self.mask is not None else index
         mask = None if self.mask is None else self.mask.expand(self.shape).gather(-1, j)
-        return self._combine(i, j, mask, slice(None))[..., 0]
+        return self._combine(i, j, mask, slice(None))
 
     def _combine(self, i: Tensor, j: Tensor, mask: Tensor | None, batch: slice) -> Tensor:
         parts = [] if mask is None else [mask]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypedDict
 
 import torch
@@ -49,6 +50,15 @@ class Scores(ScoreMap):
     @override
     def operands(self) -> tuple[Operand, ...]:
         return Operand(self.query, "query"), Operand(self.key, self.key_axes)
+
+    @cached_property
+    @override
+    def bound(self) -> float:
+        """|scale|·max‖q‖·max‖k‖."""
+        with torch.no_grad():
+            longest_query = torch.linalg.vector_norm(self.query, dim=-1).max()
+            longest_key = torch.linalg.vector_norm(self.key, dim=-1).max()
+            return abs(self.scale) * float(longest_query * longest_key)
 
     @override
     def cells(self, cuts: Sequence[Tensor], out: Tensor | None) -> Tensor:

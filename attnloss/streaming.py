@@ -1,5 +1,6 @@
 """One evaluation of all that a request wants of a score map, by the backend asked for or fitting."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Unpack, cast, get_args
@@ -16,6 +17,9 @@ from attnloss.options import ScoreOptions
 from attnloss.score_map import ScoreMap
 from attnloss.scores import Scores, make_scores
 from attnloss.statistics import Expectation, Lse
+
+LSE_BOUND = 1e4
+"""Largest |score| up to which exp(s − L) may be taken of an lse that was rounded: beyond, L has lost its fraction."""
 
 Backend = Literal["auto", "native", "flash", "chunked", "reference"]
 
@@ -47,8 +51,8 @@ def evaluate(scores: ScoreMap, wanted: Mapping[Any, Functional], *, backend: str
     names = ["gram"] if found else []
     if left or not found:
         chosen = _choose(scores, left) if backend == "auto" else backend
-        if chosen in ("native", "flash") and (reason := _refusal(chosen, scores, wanted)):
-            raise ValueError(f"backend {chosen} cannot compute this: {reason}")
+        if backend in ("native", "flash") and (reason := _refusal(backend, scores, wanted)):
+            raise ValueError(f"backend {backend} cannot compute this: {reason}")
         found |= _COMPUTE[chosen](scores, left)
         names.insert(0, chosen)
     return Evaluation({name: found[functional] for name, functional in wanted.items()}, "+".join(names))
@@ -84,11 +88,19 @@ def _refusal(backend: str, scores: ScoreMap, wanted: Mapping[Any, Functional]) -
             return f"{name} has features wider than the head dim of key, {scores.key.shape[-1]}"
     if reason := fused.refusal(scores):
         return reason
-    if any(functional.cancels and (backend == "flash" or functional.needs == _LSE) for functional in wanted.values()):
-        bound = flash.score_bound(scores)
-        if not bound <= flash.IDENTITY_BOUND:
-            return f"scores up to {bound:.3g} would lose digits, it is exact to {flash.IDENTITY_BOUND:g}"
+    for functional in wanted.values():
+        most = _most_exact(backend, scores, functional)
+        if most < math.inf and not (bound := functional.score_bound(scores)) <= most:
+            return f"scores up to {bound:.3g} would lose digits, it is exact to {most:g}"
     return None
+
+
+def _most_exact(backend: str, scores: ScoreMap, functional: Functional) -> float:
+    """Largest |score| up to which a fused backend computes a functional to the digits that the scores have."""
+    if functional.cancels and (backend == "flash" or functional.needs == _LSE):
+        return flash.IDENTITY_BOUND
+    one_pass = functional.needs is not None and functional.needs <= {"expect", "entropy", "largest"}
+    return math.inf if backend == "flash" or (one_pass and not scores.wants_gradient) else LSE_BOUND
 
 
 def _by_shortcut(scores: ScoreMap, functionals: Sequence[Functional]) -> dict[Functional, Tensor]:

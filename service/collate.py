@@ -46,7 +46,8 @@ def _stacked(name: str, jobs: Sequence[Job], padded: bool) -> Tensor:
         return arrays[0]
     layout = _layout(name, jobs[0])
     heads = max(array.shape[1] for array in arrays) if "h" in layout else 1
-    sizes = {"h": heads, "n": max(job.n for job in jobs), "m": max(job.m for job in jobs), "d": arrays[0].shape[-1]}
+    sizes = {"h": heads, "n": max(job.n for job in jobs), "m": max(job.m for job in jobs)}
+    sizes["d"] = sizes["k"] = arrays[0].shape[-1]
     parts = []
     for array, job in zip(arrays, jobs, strict=True):
         own = {**sizes, "b": job.batch, "n": job.n, "m": job.m}

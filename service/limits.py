@@ -13,19 +13,19 @@ _ADVICE = "ask for fewer returns, top_k instead of weights, a window of them (qu
 
 
 def check_limits(
-    shapes: Shapes, returns: Sequence[str], request: TensorRequest, settings: Settings, *, passes: int = 1
+    shapes: Shapes, returns: Sequence[str], request: TensorRequest, settings: Settings, *, extra: int = 0
 ) -> int:
-    """The job's cost: score elements × passes, three times as many with gradients.
+    """The job's cost: score elements, and what its losses take `extra`; three times as much with gradients.
 
     Raises:
         TooLarge: cost or answer over its limit; says the limit, the size and what to ask for instead.
 
     """
-    cost = shapes.cost * passes * (_GRADIENT_PASSES if "grad" in returns else 1)
+    cost = (shapes.cost + extra) * (_GRADIENT_PASSES if "grad" in returns else 1)
     if cost > settings.max_job_cost:
         raise TooLarge(
-            f"The job costs {cost} score elements (batch × heads × n × m × passes), the limit is "
-            f"{settings.max_job_cost}; send fewer queries at once, no grad (3 passes), or fewer losses with their own."
+            f"The job costs {cost} score elements (batch × heads × n × m, and what its losses take besides), the limit "
+            f"is {settings.max_job_cost}; ask for fewer queries or losses at once, or no grad (3 passes)."
         )
     numbers = sum(_numbers(name, shapes, request) for name in returns)
     answer_bytes = round(numbers * _bytes_per_number(request))

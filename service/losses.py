@@ -12,8 +12,12 @@ from service.arrays import as_floats, check_map, in_rank_4
 from service.errors import Invalid
 from service.schemas import LossEntry, LossRequest, OtherMap
 
-_AXES = {"dense": "bhnm", "map": "bhnm", "index": "bhn", "positions": "bhn", "sparse": "bhnd"}
-"""Axes in rank 4 of each kind of array: batch, heads, queries n, keys m, and d of any size."""
+_AXES = {"dense": "bhnm", "map": "bhnm", "index": "bhn", "positions": "bhn", "sparse": "bhnk"}
+"""Axes in rank 4 of each kind of array: batch, heads, queries n, keys m, head dim d, k keys of a query."""
+
+
+_BY_PLACE = ("target", "index", "positions", "indices")
+"""Kinds of parameters that name keys by number."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,14 @@ class JobLoss:
     """One loss of a job.
 
     `options` tell its name, label, path in the request, weight and parameters, and of each array its place in the
-    request and its axes in rank 4; `passes` is what it costs besides the pass that all losses share.
+    request and its axes in rank 4; `by_place` is whether it names keys by number, which must be below the job's own m.
+    `cost` is what it takes besides the pass that all losses share, in score elements.
     """
 
     label: str
     options: dict[str, Any]
     arrays: dict[str, np.ndarray]
-    passes: int
+    cost: int
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,17 @@ def job_loss(entry: LossEntry, path: str, request: LossRequest, shapes: Shapes) 
         "places": {key: [array.place, array.given.ndim - len(array.axes) + 2] for key, array in arrays.items()},
         "axes": {key: array.axes for key, array in arrays.items()},
         "parameters": parameters,
+        "by_place": any(part.kind in _BY_PLACE for part in LOSSES[name].parameters),
     }
     rank_4 = {key: _in_rank_4(array, request.dtype, shapes) for key, array in arrays.items()}
-    takes_other = any(parameter.kind == "other" for parameter in LOSSES[name].parameters)
-    return JobLoss(entry.label or name, options, rank_4, LOSSES[name].passes + takes_other)
+    return JobLoss(entry.label or name, options, rank_4, _cost(name, rank_4, shapes))
+
+
+def _cost(name: str, arrays: dict[str, np.ndarray], shapes: Shapes) -> int:
+    spec = LOSSES[name]
+    passes = spec.passes + any(parameter.kind == "other" for parameter in spec.parameters)
+    sparse = sum(array.size for array in arrays.values() if array.ndim == 4 and array.shape[3] != shapes.m)
+    return passes * shapes.cost + spec.row_cost * shapes.n + sparse
 
 
 def _arrays(
@@ -120,6 +132,6 @@ def _other(other: OtherMap, path: str, parameters: dict[str, Any], shapes: Shape
 
 def _in_rank_4(array: _Array, dtype: str, shapes: Shapes) -> np.ndarray:
     tail = len(array.axes) - 2
-    if array.given.dtype.kind == "i" and array.axes in ("bhn", "bhnd"):
+    if array.given.dtype.kind == "i" and array.axes in ("bhn", "bhnk"):
         return in_rank_4(array.given.astype(np.int64), tail, shapes)
     return in_rank_4(as_floats(array.given, dtype, array.place), tail, shapes)

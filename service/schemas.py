@@ -90,16 +90,16 @@ class OtherMap(Model):
     scale: float | None = Field(None, description="Factor of the scores; default 1/√d.")
 
 
-_TYPES: dict[str, Any] = {"number": float, "integer": int, "other": OtherMap}
+_TYPES: dict[str, Any] = {"number": float, "other": OtherMap}
 
 
 def _parameter_field(parameter: Parameter) -> tuple[Any, Any]:
     kind = Literal[parameter.choices] if parameter.kind == "choice" else _TYPES.get(parameter.kind, Tensor)
     bounds: dict[str, Any] = {}
-    if parameter.kind in ("number", "integer"):
+    if parameter.kind == "number":
         bounds = {"ge": parameter.minimum, "lt": parameter.maximum}
     if parameter.kind == "indices":
-        kind, bounds = list[Annotated[int, Field(ge=0)]], {"min_length": 1, "max_length": MOST_INDICES}
+        kind, bounds = list[Annotated[int, Field(ge=0, lt=2**31)]], {"min_length": 1, "max_length": MOST_INDICES}
     if parameter.required:
         return kind, Field(description=parameter.help, **bounds)
     default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
@@ -170,7 +170,9 @@ class LossAnswer(Statistics):
 
     loss: float | None = Field(None, description="Σ weight × reduced loss.")
     losses: dict[str, Any] | None = Field(None, description="Each reduced loss, unweighted, by label or name.")
-    per_query: dict[str, Tensor] | None = Field(None, description="Each loss of each query, 0 where invalid.")
+    per_query: dict[str, Tensor] | None = Field(
+        None, description="Each loss of each query, 0 where invalid; of each head or batch entry where it has no more."
+    )
     grad: Gradients | None = None
 
 

@@ -118,12 +118,12 @@ def _job(
         kind=kind,
         arrays=arrays,
         options=options,
-        group=_group(kind, options, arrays),
+        group=_group(kind, options, arrays, shapes.m),
         batch=shapes.batch,
         heads=shapes.heads,
         n=shapes.n,
         m=shapes.m,
-        cost=check_limits(shapes, returns, request, settings, passes=1 + sum(loss.passes for loss in losses)),
+        cost=check_limits(shapes, returns, request, settings, extra=sum(loss.cost for loss in losses)),
         deadline_s=now + settings.deadline_s,
         arrival_s=now,
     )
@@ -155,18 +155,20 @@ def _check_returns(request: TensorRequest, returns: list[str], shapes: Shapes) -
     check_window(request.keys, shapes.m, "keys")
 
 
-def _group(kind: Kind, options: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    """What jobs must share to be computed in one call, but for batch, n and m."""
+def _group(kind: Kind, options: dict[str, Any], arrays: dict[str, np.ndarray], m: int) -> str:
+    """What jobs must share to be computed in one call, but for batch, n and, if no loss names keys, m."""
     shared: dict[str, Any] = {key: options[key] for key in ("dtype", "causal", "scale", "top_k", "queries", "keys")}
     shared["returns"] = sorted(options["returns"])
     shared["losses"] = [[loss["name"], loss["parameters"]] for loss in options["losses"]]
     shared["kind"] = kind
     axes = {f"losses.{i}.{key}": loss["axes"][key] for i, loss in enumerate(options["losses"]) for key in loss["axes"]}
-    axes |= dict.fromkeys(("query", "key", "value"), "bhnd")
+    axes |= {"query": "bhnd", "key": "bhmd", "value": "bhmd"}
     shared["dims"] = [
-        [name, array.shape[1] if name.endswith(("query", "key", "value")) else None, array.shape[3]]
+        [name, None if axes[name] == "bhnk" else array.shape[1], array.shape[3]]
         for name, array in sorted(arrays.items())
-        if axes.get(name, "").endswith("d")
+        if axes.get(name, "")[-1:] in ("d", "k")
     ]
+    if any(loss["by_place"] for loss in options["losses"]):
+        shared["m"] = m
     shared["others"] = sorted(name for name in arrays if name == "mask" or name.startswith("losses."))
     return orjson.dumps(shared).decode()

@@ -77,7 +77,9 @@ class _Attended(torch.autograd.Function):
         if all(grad is None for grad in grads):
             return None, None, None, None
         query, key, features, expectation, lse, entropy, largest, top, ties = ctx.saved_tensors
-        grad_output, grad_lse, grad_entropy, grad_largest = grads
+        grad_output, grad_lse, grad_entropy, grad_largest = (
+            None if grad is None else grad.contiguous() for grad in grads
+        )
         bias, slope, spike = torch.zeros_like(lse), torch.zeros_like(lse), None
         if grad_lse is not None:
             bias += grad_lse
@@ -91,7 +93,6 @@ class _Attended(torch.autograd.Function):
         if grad_output is None:
             features = None
         else:
-            grad_output = grad_output.contiguous()
             bias -= torch.linalg.vecdot(grad_output, expectation)
         flows = Flows(ctx.scores, ctx.scores.scale, (query, key, lse), ctx.needs_input_grad[1:3])
         grad_features = None

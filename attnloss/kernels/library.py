@@ -106,8 +106,8 @@ class Library:
             scores.causal,
             pointer(mask),
             (0, 0, 0, 0) if mask is None else mask.stride(),
-            pointer(scores.query_lengths),
-            pointer(scores.key_lengths),
+            _lengths(scores.query_lengths),
+            _lengths(scores.key_lengths),
             self.threads(),
             chunks,
             self._fork_join,
@@ -120,9 +120,17 @@ class Library:
             raise MemoryError(f"no memory for the tiles of {name}")
 
 
+def _lengths(lengths: Tensor | None) -> int | None:
+    if lengths is not None and not (lengths.is_contiguous() and lengths.dtype == torch.int64):
+        raise ValueError(f"kernels read contiguous int64 lengths, got {lengths.dtype}, strides {lengths.stride()}")
+    return pointer(lengths)
+
+
 def _argument(argument: ctypes.Structure | Tensor | int | None) -> object:
     if isinstance(argument, ctypes.Structure):
         return ctypes.byref(argument)
+    if isinstance(argument, Tensor) and not argument.is_contiguous():
+        raise ValueError(f"kernels read contiguous tensors here, got strides {argument.stride()}")
     return c_int64(argument) if isinstance(argument, int) else c_void_p(pointer(argument))
 
 

@@ -28,7 +28,8 @@ class CellMean(Functional):
     @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         n, m = dense.weights.shape[2:]
-        i, j = torch.arange(n).double()[:, None], torch.arange(m).double()
+        i, j = (torch.arange(size, device=dense.weights.device).double() for size in (n, m))
+        i = i[:, None]
         ends = [end.double()[:, None, None, None] for end in (dense.query_ends, dense.key_ends)]
         return (dense.weights * self.cost(i, j, *ends)).sum(-1)
 

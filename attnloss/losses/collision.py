@@ -2,8 +2,7 @@
 
     C_i = −log Σ_j p_ij²          p_ij: weight of key j for query i; in nats
 
-exp(−C_i) is the probability that two keys drawn by the weights are the same one. Cheaper than the entropy
-and never above it.
+exp(−C_i) is the probability that two keys drawn by the weights are the same one. Never above the entropy.
 """
 
 from typing import Unpack

@@ -43,7 +43,7 @@ class Cosine(Divergence):
 
 def _angle(pp: Tensor, pr: Tensor, rr: Tensor) -> Tensor:
     """1 − cos; a fully masked query has overlaps 0, and any value, which counts nowhere."""
-    return 1 - pr / torch.where(pp > 0, pp * rr, 1.0).sqrt()
+    return 1 - pr / torch.where((pp > 0) & (rr > 0), pp * rr, 1.0).sqrt()
 
 
 def build(scores: ScoreMap, *, other: ScoreMap | None = None, temperature: float = 1.0) -> Loss:

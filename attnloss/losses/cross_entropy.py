@@ -16,7 +16,7 @@ article behind this project. `eps` replaces log(x) by log(max(x, eps)).
 `compat` is for a target, and returns what these codebases' own functions return: the *sum* over queries, in
 nats. "fairseq" leaves the logarithm unclamped; its trainer multiplies by 0.05 (`alignment_lambda`), divides
 by the number of tokens, and logs bits. "opennmt" clamps the weight to 1e-18; its trainer multiplies by
-`lambda_align`.
+`lambda_align`. In both a query whose target is all 0 has no link, and counts 0.
 """
 
 from typing import Unpack
@@ -69,7 +69,7 @@ def build(
     if compat is not None and (eps or smoothing):
         raise FieldError("compat", (), f"compat {compat} fixes eps and smoothing, got eps={eps}, smoothing={smoothing}")
     eps = OPENNMT_LEAST if compat == "opennmt" else eps
-    supervised = _supervised(scores, target, target_weights, kind, eps)
+    supervised = _supervised(scores, target, target_weights, kind, eps, unlinked=compat is not None)
     own = None if compat is None else sum_over_queries
     if not smoothing:
         return Loss.of(supervised, own)
@@ -81,14 +81,18 @@ def build(
 
 
 def _supervised(
-    scores: ScoreMap, target: Tensor, target_weights: Tensor | None, kind: str | None, eps: float
+    scores: ScoreMap, target: Tensor, target_weights: Tensor | None, kind: str | None, eps: float, *, unlinked: bool
 ) -> Functional:
     kind = targets.kind_of(target, kind, scores, weighted=target_weights is not None)
     if kind == "index":
         return IndexTarget(targets.index(target, scores, may_miss=eps > 0, clampable=True), eps)
     if target_weights is not None:
-        return SparseTarget(*targets.sparse(target, target_weights, scores, may_miss=eps > 0), eps)
-    return DenseTarget(targets.distributions(target, "target", scores), eps)
+        parts = targets.sparse(target, target_weights, scores, may_miss=eps > 0, may_be_empty=unlinked)
+        return SparseTarget(*parts, eps)
+    lifted = targets.distributions(target, "target", scores, may_be_empty=unlinked)
+    if eps == 0:
+        targets.reached(lifted, scores)
+    return DenseTarget(lifted, eps)
 
 
 @loss_function(build)

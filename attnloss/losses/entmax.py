@@ -28,7 +28,7 @@ from attnloss.losses import targets
 from attnloss.losses.public import compute, loss_function
 from attnloss.options import LossOptions
 from attnloss.reference import DenseMap
-from attnloss.score_map import ScoreMap
+from attnloss.score_map import FAR, ScoreMap
 from attnloss.sparse_softmax import entmax as sparse_softmax
 from attnloss.sparse_softmax import tsallis
 
@@ -54,7 +54,7 @@ class FenchelYoung(Functional):
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         largest = dense.logits.masked_fill(~dense.allowed, -torch.inf).amax(-1, keepdim=True).detach()
         largest = largest.masked_fill(largest.isinf(), 0.0)
-        shifted = (dense.logits - largest).masked_fill(~dense.allowed, -1e5)
+        shifted = (dense.logits - largest).masked_fill(~dense.allowed, FAR)
         weights = sparse_softmax(shifted.detach(), self.alpha)
         return self._gap(weights, shifted, lambda cells: torch.where(dense.allowed, cells, 0.0), operands[0])
 

@@ -8,7 +8,9 @@
 Learns an alignment from nothing but its order. Badlani et al. 2022, One TTS Alignment To Rule Them All; CTC is
 Graves et al. 2006. Infinite, and an error, where there are fewer queries than keys.
 
-`compat="nemo"` divides by the number of keys, counts an infinite loss as 0, and averages over the batch.
+`compat="nemo"` divides by the number of keys, counts an infinite loss as 0, and averages over the batch. It is
+NeMo's for log weights, as its aligner gives with a prior; of raw scores its code normalises blank and scores
+together.
 """
 
 import math
@@ -29,7 +31,7 @@ from attnloss.loss import Loss, Parts, over_entries
 from attnloss.losses.public import compute, loss_function
 from attnloss.options import LossOptions
 from attnloss.reference import DenseMap
-from attnloss.score_map import ScoreMap
+from attnloss.score_map import FAR, ScoreMap
 from attnloss.tiles import Tile
 
 
@@ -61,8 +63,7 @@ class ForwardSum(Carried):
         scores, tile = block.scores, block.tile
         normaliser = math.log1p(math.exp(self.blank))
         log_keys = block.log_weights - normaliser
-        if block.allowed is not None:
-            log_keys = log_keys.masked_fill(~block.allowed, IMPOSSIBLE)
+        log_keys = log_keys.masked_fill(log_keys < FAR / 2, IMPOSSIBLE)
         valid = tile.cut_query(scores.valid).expand(log_keys.shape[:3])
         blanks, labels = through(log_keys, state[0], state[1], self.blank - normaliser, valid)
         if tile.rows.stop < scores.shape[2]:
@@ -75,19 +76,26 @@ class ForwardSum(Carried):
     @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         batch, heads = dense.weights.shape[:2]
-        log_weights = dense.log_weights.masked_fill(~dense.allowed, -torch.inf)
+        log_weights = dense.log_weights.masked_fill(~dense.allowed | (dense.log_weights < FAR / 2), IMPOSSIBLE)
         losses = []
         for entry, keys in enumerate(dense.key_ends.tolist()):
             for head in range(heads):
                 rows = log_weights[entry, head, dense.allowed[entry, head].any(-1), :keys]
-                with_blank = torch.nn.functional.pad(rows, (1, 0), value=self.blank).log_softmax(-1)
-                if keys == 0 or not len(rows):
-                    losses.append(rows.sum())
-                    continue
-                sizes = torch.tensor([len(rows)]), torch.tensor([keys])
-                order = torch.arange(1, keys + 1)[None]
-                losses.append(torch.nn.functional.ctc_loss(with_blank[:, None], order, *sizes, reduction="sum"))
+                losses.append(_forward_sum(rows, self.blank))
         return torch.stack(losses).view(batch, heads)
+
+
+def _forward_sum(rows: Float[Tensor, "n m"], blank: float) -> Float[Tensor, ""]:
+    """Sum over all ways by the textbook recursion, row by row (Graves et al. 2006, equations 6 and 7)."""
+    normaliser = math.log1p(math.exp(blank))
+    blanks = torch.nn.functional.pad(rows.new_zeros(1), (0, rows.shape[1]), value=IMPOSSIBLE)
+    keys = blanks[1:]
+    for row in rows:
+        before = torch.cat([keys.new_full((1,), IMPOSSIBLE), keys])
+        entered = torch.stack([keys, blanks[:-1], before[:-1]]).logsumexp(0)
+        blanks = torch.logaddexp(blanks, before) + blank - normaliser
+        keys = entered + row - normaliser
+    return -torch.cat([blanks[-1:], keys[-1:]]).logsumexp(0)
 
 
 def build(scores: ScoreMap, *, blank: float = -1.0, compat: str | None = None) -> Loss:

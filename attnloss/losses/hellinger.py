@@ -1,8 +1,8 @@
 """Squared Hellinger distance of two maps.
 
-    loss_i = 1 − Σ_j √(p_ij·r_ij)
+    loss_i = 1 − Σ_j √(p_ij·r_ij) = ½·Σ_j (√p_ij − √r_ij)²
 
-    p_ij, r_ij: weights of key j for query i in the request's map P and in the other map R; 0·log 0 = 0
+    p_ij, r_ij: weights of key j for query i in the request's map P and in the other map R
 
 Symmetric, between 0 and 1; unlike KL it stays finite and gentle where one map has no weight. Hellinger 1909.
 """
@@ -10,7 +10,6 @@ Symmetric, between 0 and 1; unlike KL it stays finite and gentle where one map h
 from dataclasses import dataclass
 from typing import Unpack
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
@@ -30,7 +29,7 @@ class Hellinger(Divergence):
 
     @override
     def diverge(self, log_p: Tensor, log_r: Tensor, p: Tensor, r: Tensor) -> Tensor:
-        return 1 - torch.where(p > 0, ((log_p + log_r) / 2).exp(), 0.0).sum(-1)
+        return ((log_p / 2).exp() - (log_r / 2).exp()).square().sum(-1) / 2
 
 
 def build(scores: ScoreMap, *, other: ScoreMap | None = None, temperature: float = 1.0) -> Loss:

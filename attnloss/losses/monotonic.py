@@ -36,5 +36,5 @@ def build(scores: ScoreMap) -> Loss:
 def monotonic(
     query: Float[Tensor, "*batch n d"], key: Float[Tensor, "*key_batch m d"], **options: Unpack[LossOptions]
 ) -> Float[Tensor, "*reduced"]:
-    """How far each query's mean position lies behind the one before, reduced. `options` are those of `entropy`."""
+    """How far the mean position goes back from each query to the next, reduced. `options` are those of `entropy`."""
     return compute(query, key, build, {}, **options)

@@ -10,6 +10,7 @@ this project wants the order of a sequence learned; this is its regression form.
 
 from typing import Unpack
 
+import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
@@ -27,6 +28,8 @@ def build(scores: ScoreMap, *, target: Shaped[Tensor, "..."] | None = None) -> L
     """Validate the target positions and build the loss from the mean positions."""
     if target is None:
         raise FieldError("target", (), "order needs target, the position each query should look at; got None")
+    if target.dtype == torch.bool or target.is_complex():
+        raise FieldError("target", (), f"target must be positions, integers or floats, got {target.dtype}")
     lifted = ranks.lift_like(target, "target", scores.rank, scores.shape[:3]).to(scores.device, scores.dtype)
     last = scores.shape[3] - 1
     if place := first(scores.valid & ~((lifted >= 0) & (lifted <= last))):
@@ -45,7 +48,7 @@ def order(
 ) -> Shaped[Tensor, "*reduced"]:
     """Squared distance of each query's mean position from `target`, reduced. `options` are those of `entropy`.
 
-    `target` has shape [n] or that of the weights without m; positions within 0…m−1, integers or floats, and
-    differentiable where they are floats.
+    `target` has shape [n] or that of the weights without m: positions within 0…m−1; integers, or floats, which
+    are differentiable.
     """
     return compute(query, key, build, {"target": target}, **options)

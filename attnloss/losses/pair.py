@@ -10,14 +10,14 @@ from torch import Tensor
 from typing_extensions import override
 
 from attnloss import checks, ranks, reference
-from attnloss.block import FAR, Block
+from attnloss.block import Block
 from attnloss.errors import FieldError
 from attnloss.functional import Functional, Operand
 from attnloss.fused import FusedPass
 from attnloss.given import GivenWeights
 from attnloss.losses.targets import first
 from attnloss.reference import DenseMap
-from attnloss.score_map import ScoreMap
+from attnloss.score_map import FAR, ScoreMap
 from attnloss.scores import Scores
 
 
@@ -51,6 +51,10 @@ class Divergence(Functional):
         log_p, p = tempered(block, self.temperature)
         log_r, r = tempered(block.other(self.other, operands), self.temperature)
         return self.diverge(log_p, log_r, p, r)
+
+    @override
+    def score_bound(self, scores: ScoreMap) -> float:
+        return max(scores.bound, self.other.bound) / self.temperature
 
     @override
     def from_fused(self, fused: FusedPass, *operands: Tensor) -> Tensor:

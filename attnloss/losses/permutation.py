@@ -30,7 +30,7 @@ def build(scores: ScoreMap, *, target: Int[Tensor, "..."] | None = None, penalty
     """Validate the wanted keys and build the loss."""
     if target is None:
         raise FieldError("target", (), "permutation needs target, the wanted key of each query; got None")
-    checks.within("penalty", penalty, 0.0, None)
+    checks.within("penalty", penalty, 0.0, 1e6)
     index = targets.index(target, scores)
 
     def combine(parts: Parts) -> Tensor:
@@ -51,7 +51,7 @@ def permutation(
 ) -> Float[Tensor, "*reduced"]:
     """Cross-entropy to the wanted keys, with a penalty on what they receive, per query, reduced.
 
-    `target` are integers of shape [n] or that of the weights without m; `penalty` ≥ 0. `options` are those
+    `target` are integers of shape [n] or that of the weights without m; 0 ≤ `penalty` < 10⁶. `options` are those
     of `entropy`. Raises FieldError where a query may not attend to its key.
     """
     return compute(query, key, build, {"target": target, "penalty": penalty}, **options)

@@ -36,7 +36,7 @@ class MeanPosition(Functional):
 
     @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
-        return (dense.weights * torch.arange(dense.weights.shape[-1]).double()).sum(-1)
+        return (dense.weights * torch.arange(dense.weights.shape[-1], device=dense.weights.device).double()).sum(-1)
 
 
 def mean_position(block: Block) -> Float[Tensor, "b h r"]:

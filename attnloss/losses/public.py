@@ -10,6 +10,7 @@ from attnloss import ranks
 from attnloss.errors import FieldError
 from attnloss.given import make_given
 from attnloss.loss import Loss, evaluate_losses
+from attnloss.losses.targets import first
 from attnloss.options import AttendOptions, LossOptions, ScoreOptions
 from attnloss.registry import check_parameters
 from attnloss.score_map import ScoreMap
@@ -67,7 +68,10 @@ class LossFunction(Generic[P]):
             if other.shape != weights.shape:
                 expected = f"other must have the shape of weights, {list(weights.shape)}"
                 raise FieldError("other", (), f"{expected}, got {list(other.shape)}")
-            parameters["other"] = make_given(other.to(weights.dtype), field="other", **options)
+            parameters["other"] = second = make_given(other.to(weights.dtype), field="other", **options)
+            if place := first(scores.valid & ~second.valid):
+                at = ranks.index_in(tuple(weights.shape[:-1]), place)
+                raise FieldError("other", at, f"other{list(at)} is all 0, where weights{list(at)} is not")
         return _reduced(scores, self._build(scores, **parameters), {"reduction": reduction, "backend": backend})
 
 

@@ -48,8 +48,10 @@ class Renyi(Functional):
 
     @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
-        powers = torch.where(dense.allowed, (self.alpha * dense.log_weights).exp(), 0.0).sum(-1)
-        return torch.where(powers > 0, powers, 1.0).log() / (1 - self.alpha)
+        powers = (self.alpha * dense.log_weights).masked_fill(~dense.allowed, -torch.inf)
+        empty = ~dense.allowed.any(-1)
+        log_sum = powers.masked_fill(empty[..., None], 0.0).logsumexp(-1)
+        return log_sum.masked_fill(empty, 0.0) / (1 - self.alpha)
 
 
 def build(scores: ScoreMap, *, alpha: float = 2.0) -> Loss:

@@ -57,16 +57,18 @@ class ScoreSquares(Functional):
             return None
         maps = cast("Scores", scores), cast("Scores", self.other)
         batch, heads, n, m = scores.shape
-        ends = torch.as_tensor(scores.key_end).expand(batch).tolist()
+        ends = torch.as_tensor(scores.key_end, device=scores.device).expand(batch).repeat_interleave(heads)
         step = max(GRAM_NUMBERS // ((n + m) * sum(each.query.shape[3] for each in maps)), 1)
-        rows = []
-        for entry in range(batch):
-            parts = [
-                _squares(maps, entry, slice(head, min(head + step, heads)), ends[entry])
-                for head in range(0, heads, step)
-            ]
-            rows.append(torch.cat(parts))
-        return torch.stack(rows).clamp(min=0.0).to(scores.dtype)
+        sides = [(each.query.flatten(0, 1), each.scale, _per_head(each).flatten(0, 1)) for each in maps]
+        kept = None if scores.key_lengths is None else torch.arange(m, device=scores.device) < ends[:, None]
+        parts = []
+        for start in range(0, batch * heads, step):
+            some = slice(start, start + step)
+            cut = [(query[some].double() * scale, key[some].double()) for query, scale, key in sides]
+            if kept is not None:
+                cut = [(query, key * kept[some, :, None]) for query, key in cut]
+            parts.append(_squares(*cut[0], *cut[1]))
+        return torch.cat(parts).view(batch, heads, n).clamp(min=0.0).to(scores.dtype)
 
     @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
@@ -86,21 +88,17 @@ class ScoreSquares(Functional):
         return (difference * dense.allowed).square().sum(-1)
 
 
-def _squares(maps: tuple[Scores, Scores], entry: int, heads: slice, keys: int) -> Float[Tensor, "h n"]:
-    """Compute x_iᵀ·(Σ_j y_j·y_jᵀ)·x_i for some heads of a batch entry, by its blocks."""
-    (a, k), (b, r) = (_sides(each, entry, heads, keys) for each in maps)
+def _per_head(scores: Scores) -> Float[Tensor, "B H m d"]:
+    group = scores.query.shape[1] // scores.key.shape[1]
+    return scores.key if group == 1 else scores.key.repeat_interleave(group, 1)
+
+
+def _squares(
+    a: Float[Tensor, "h n d"], k: Float[Tensor, "h m d"], b: Float[Tensor, "h n d2"], r: Float[Tensor, "h m d2"]
+) -> Float[Tensor, "h n"]:
+    """Compute x_iᵀ·(Σ_j y_j·y_jᵀ)·x_i with x = [a | −b] and y = [k | r], by its blocks."""
     first = torch.baddbmm(a @ (k.mT @ k), b, r.mT @ k, alpha=-2.0)
     return (first * a).sum(-1) + (b @ (r.mT @ r) * b).sum(-1)
-
-
-def _sides(scores: Scores, entry: int, heads: slice, keys: int) -> tuple[Tensor, Tensor]:
-    """Scaled queries and keys of some heads in float64; key heads that they share are repeated."""
-    group = scores.query.shape[1] // scores.key.shape[1]
-    key = scores.key[entry, heads.start // group : -(-heads.stop // group), :keys].double()
-    if group > 1:
-        first = heads.start // group * group
-        key = key.repeat_interleave(group, 0)[heads.start - first : heads.stop - first]
-    return scores.query[entry, heads].double() * scores.scale, key
 
 
 def build(scores: ScoreMap, *, other: ScoreMap | None = None, compat: str | None = None) -> Loss:

@@ -50,6 +50,8 @@ def build(scores: ScoreMap, *, keys: Sequence[int] = (0,)) -> Loss:
 
 def check_keys(keys: Sequence[int], m: int) -> None:
     """Check that the chosen keys are among the m, each named once."""
+    if isinstance(keys, int) or not all(isinstance(key, int) for key in keys):
+        raise FieldError("keys", (), f"keys must be a sequence of integers, got {keys!r}")
     if not keys:
         raise FieldError("keys", (), "keys must name at least one key, got none")
     for place, key in enumerate(keys):

@@ -8,10 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
-from attnloss.block import FAR, Block
+from attnloss.block import Block
 from attnloss.functional import Functional, Operand
 from attnloss.fused import FusedPass
 from attnloss.reference import DenseMap
+from attnloss.score_map import FAR
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,9 +130,10 @@ class Probability(Functional):
     @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         """Average −log r; without eps r is 0 only where the weight is, and counts 0 there."""
-        given = operands[0]
-        positive = given.clamp(min=self.eps) if self.eps > 0 else torch.where(given > 0, given, 1.0)
-        return -block.mean_of(positive.log())
+        log_given = torch.where(operands[0] > 0, operands[0], 1.0).log()
+        if self.eps > 0:
+            log_given = torch.where(operands[0] > self.eps, log_given, math.log(self.eps))
+        return -block.mean_of(log_given)
 
     @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:

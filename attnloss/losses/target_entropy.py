@@ -20,7 +20,7 @@ from attnloss.statistics import Entropy
 
 def build(scores: ScoreMap, *, tau: float = 0.0) -> Loss:
     """Validate tau and build the loss from the entropy."""
-    checks.within("tau", tau, 0.0, None)
+    checks.within("tau", tau, 0.0, 1e6)
     return Loss({"entropy": Entropy()}, lambda parts: (parts["entropy"] - tau).square())
 
 
@@ -32,5 +32,5 @@ def target_entropy(
     tau: float = 0.0,
     **options: Unpack[LossOptions],
 ) -> Float[Tensor, "*reduced"]:
-    """Squared distance of each query's entropy from `tau` ≥ 0 nats, reduced. `options` are those of `entropy`."""
+    """Squared distance of each query's entropy from 0 ≤ `tau` < 10⁶ nats, reduced. `options` are those of `entropy`."""
     return compute(query, key, build, {"tau": tau}, **options)

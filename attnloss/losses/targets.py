@@ -11,7 +11,7 @@ from attnloss import chunked, ranks
 from attnloss.block import Block
 from attnloss.errors import FieldError
 from attnloss.functional import Functional, Operand
-from attnloss.given import SUM_TOLERANCE
+from attnloss.given import SUM_TOLERANCE, GivenWeights
 from attnloss.reference import DenseMap
 from attnloss.score_map import ScoreMap
 from attnloss.shapes import Shapes, resolve_target_kind
@@ -57,9 +57,9 @@ def index(
 
 
 def sparse(
-    given: Tensor, weights: Tensor, scores: ScoreMap, *, may_miss: bool
+    given: Tensor, weights: Tensor, scores: ScoreMap, *, may_miss: bool, may_be_empty: bool = False
 ) -> tuple[Int[Tensor, "#B #H n k"], Float[Tensor, "#B #H n k"]]:
-    """Lift a sparse target: some keys of each query, −1 for none, and their shares, which sum to 1."""
+    """Lift a sparse target: some keys of each query, −1 for none, and shares that sum to 1, or 0 if that may be."""
     if tuple(given.shape) != tuple(weights.shape):
         came = f"{list(weights.shape)}, target is {list(given.shape)}"
         raise FieldError("target_weights", (), f"target_weights must have the shape of target, got {came}")
@@ -75,23 +75,36 @@ def sparse(
     shares = torch.where(keys < 0, 0.0, shares)
     keys = keys.clamp(min=0)
     total, least = shares.detach().sum(-1), shares.detach().amin(-1)
-    if place := first(scores.valid & (~((total - 1).abs() <= SUM_TOLERANCE) | (least < 0))):
+    wrong = ~((total - 1).abs() <= SUM_TOLERANCE) & ~((total == 0) & may_be_empty)
+    if place := first(scores.valid & (wrong | (least < 0))):
         at = ranks.index_in(tuple(given.shape[:-1]), place)
         seen = tuple(0 if size == 1 else spot for spot, size in zip(place, total.shape, strict=True))
         came = f"a sum of {float(total[seen]):.6g} and a least value of {float(least[seen]):.6g}"
         expected = f"must be non-negative and sum to 1 ± {SUM_TOLERANCE:g}"
         raise FieldError("target_weights", at, f"target_weights{list(at)} {expected}; got {came}")
-    for place_of_key in range(keys.shape[-1]) if not may_miss else ():
-        missed = ~scores.allows(keys[..., place_of_key]) & (shares[..., place_of_key] > 0)
-        if place := first(scores.valid & missed):
-            at = ranks.index_in(tuple(given.shape), [*place, place_of_key])
-            expected = f"which query {place[2]} may not attend to; eps > 0 clamps it"
-            raise FieldError("target", at, f"the loss is infinite: target{list(at)} is a key {expected}")
+    if not may_miss and (place := first(valid & ~scores.allows_each(keys) & (shares > 0))):
+        at = ranks.index_in(tuple(given.shape), place)
+        expected = f"which query {place[2]} may not attend to; eps > 0 clamps it"
+        raise FieldError("target", at, f"the loss is infinite: target{list(at)} is a key {expected}")
     return keys, shares
 
 
-def distributions(given: Tensor, field: str, scores: ScoreMap) -> Float[Tensor, "#B #H n m"]:
-    """Lift a map whose rows are distributions over the allowed keys of each valid query."""
+def reached(target: Float[Tensor, "#B #H n m"], scores: ScoreMap) -> None:
+    """Check that weights that are given as 0 have no share of a dense target, whose loss would be infinite."""
+    if not isinstance(scores, GivenWeights):
+        return
+    missed = (target > 0) & (scores.weights <= 0) & scores.valid[..., None]
+    for tile in scores.row_tiles():
+        if place := first(tile.cut_map(missed) & scores.allowed(tile)):
+            place[2] += tile.rows.start
+            where = f"key {place[3]} of query {place[2]}"
+            raise FieldError("target", (), f"the loss is infinite: {where} has weight 0 and a share of the target")
+
+
+def distributions(
+    given: Tensor, field: str, scores: ScoreMap, *, may_be_empty: bool = False
+) -> Float[Tensor, "#B #H n m"]:
+    """Lift a map whose rows are distributions over the allowed keys of each valid query, or 0 if that may be."""
     lifted = ranks.lift_like(given, field, scores.rank, scores.shape).to(scores.device, scores.dtype)
     with torch.no_grad():
         for tile in scores.row_tiles():
@@ -100,6 +113,8 @@ def distributions(given: Tensor, field: str, scores: ScoreMap) -> Float[Tensor, 
             rows = rows if allowed is None else torch.where(allowed, rows, 0.0)
             total, least = rows.sum(-1), rows.amin(-1)
             wrong = ~((total - 1).abs() <= SUM_TOLERANCE) | (least < 0)
+            if may_be_empty:
+                wrong &= (total != 0) | (least < 0)
             place = first(tile.cut_query(scores.valid) & wrong)
             if place:
                 seen = tuple(0 if size == 1 else at for at, size in zip(place, total.shape, strict=True))

@@ -2,7 +2,7 @@
 
     loss_i = ½·Σ_j |p_ij − r_ij|
 
-    p_ij, r_ij: weights of key j for query i in the request's map P and in the other map R; 0·log 0 = 0
+    p_ij, r_ij: weights of key j for query i in the request's map P and in the other map R
 
 The share of the weight that would have to move: 0 for equal maps, 1 for maps that share no key. Used by Jain and
 Wallace 2019, Attention is not Explanation, to compare maps.

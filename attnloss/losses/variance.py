@@ -37,7 +37,7 @@ class Variance(Functional):
 
     @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
-        j = torch.arange(dense.weights.shape[-1]).double()
+        j = torch.arange(dense.weights.shape[-1], device=dense.weights.device).double()
         mean = (dense.weights * j).sum(-1, keepdim=True)
         return (dense.weights * (j - mean).square()).sum(-1)
 

@@ -72,6 +72,7 @@ PLACES = (
         ),
         per_query=False,
         passes=4,
+        row_cost=4096,
     ),
     LossSpec(
         name="bin",
@@ -83,5 +84,6 @@ PLACES = (
             eps("log(max(p, eps)) instead of log(p)"),
         ),
         passes=4,
+        row_cost=4096,
     ),
 )

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-ParameterKind = Literal[
-    "number", "integer", "choice", "map", "target", "index", "positions", "shares", "indices", "other"
-]
+ParameterKind = Literal["number", "choice", "map", "target", "index", "positions", "shares", "indices", "other"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,8 @@ class LossSpec:
     """One loss: what it computes, from what, and what may be asked of it.
 
     `passes` is its share of a request's cost in passes over the score map, besides the one that all share; a
-    second map is one more.
+    second map is one more; `row_cost` is what each query costs beyond, in score elements, where queries are gone
+    through one by one.
     """
 
     name: str
@@ -45,6 +44,7 @@ class LossSpec:
     differentiable: bool = True
     per_query: bool = True
     passes: int = 0
+    row_cost: int = 0
 
 
 def compat(*choices: str, help_text: str) -> Parameter:

@@ -30,7 +30,9 @@ SPREAD = (
         summary="Squared distance of the entropy from a wanted value.",
         formula="(H_i − τ)²",
         paper="after Zhai et al. 2023",
-        parameters=(Parameter("tau", "number", default=0.0, minimum=0.0, help="the wanted entropy in nats"),),
+        parameters=(
+            Parameter("tau", "number", default=0.0, minimum=0.0, maximum=1e6, help="the wanted entropy in nats"),
+        ),
     ),
     LossSpec(
         name="renyi",
@@ -88,6 +90,7 @@ SUPERVISED = (
             _KIND,
             Parameter("alpha", "number", default=1.5, minimum=1.05, maximum=10.0, help="the α of entmax"),
         ),
+        passes=5,
     ),
     LossSpec(
         name="sparsemax",
@@ -98,6 +101,7 @@ SUPERVISED = (
             Parameter("target", "target", required=True, help="the key of each query, or its distribution"),
             _KIND,
         ),
+        passes=5,
     ),
     LossSpec(
         name="permutation",
@@ -106,7 +110,7 @@ SUPERVISED = (
         paper="Mena et al. 2018, Learning Latent Permutations with Gumbel-Sinkhorn Networks",
         parameters=(
             Parameter("target", "index", required=True, help="the wanted key of each query"),
-            Parameter("penalty", "number", default=1.0, minimum=0.0, help="weight of what keys receive"),
+            Parameter("penalty", "number", default=1.0, minimum=0.0, maximum=1e6, help="weight of what keys receive"),
         ),
     ),
     LossSpec(

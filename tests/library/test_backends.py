@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from attnloss import attention, flash, losses
-from attnloss.scores import make_scores
+from attnloss.kernels import native
+from attnloss.loss import evaluate_losses
+from attnloss.scores import make_other, make_scores
 
 LONG = 300
+NEEDS_NATIVE = pytest.mark.skipif(native.unavailable() is not None, reason=f"{native.unavailable()}")
 NEEDS_FLASH = pytest.mark.skipif(flash.unavailable() is not None, reason="this torch has no flash kernel for CPU")
 
 
@@ -14,12 +17,57 @@ def tensors(n: int = LONG, m: int = LONG, size: float = 1.0) -> tuple[torch.Tens
     return torch.randn(1, 4, n, 8) * size, torch.randn(1, 4, m, 8), torch.randn(1, 4, m, 8)
 
 
+@pytest.fixture
+def stock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine where the kernel was not built."""
+    monkeypatch.setattr(native, "unavailable", lambda: "the kernels are not built")
+
+
+@NEEDS_NATIVE
+@pytest.mark.parametrize("returns", [("output",), ("lse", "entropy"), ("output", "max", "received")])
+def test_auto_picks_native_where_it_gives_all_that_is_wanted(returns: tuple[str, ...]) -> None:
+    needing = [tensor.requires_grad_() for tensor in tensors()]
+    assert attention(*needing, returns=returns).backend == "native"
+    assert attention(*needing, returns=(*returns, "weights")).backend == "chunked"
+
+
+@NEEDS_NATIVE
+def test_auto_leaves_to_chunked_what_would_lose_digits_in_native() -> None:
+    query, key, value = tensors(size=1e6)
+    assert attention(query, key, value, returns=("entropy",)).backend == "native"
+    assert attention(query, key, value, returns=("received",)).backend == "chunked"
+    query.requires_grad_()
+    assert attention(query, key, value, returns=("entropy",)).backend == "chunked"
+    with pytest.raises(ValueError, match=r"lose digits, it is exact to 1e\+04"):
+        attention(query, key, value, returns=("entropy",), backend="native")
+
+
+@pytest.mark.usefixtures("stock")
+def test_native_says_why_it_is_not_there() -> None:
+    with pytest.raises(ValueError, match="backend native cannot compute this: the kernels are not built"):
+        attention(*tensors(), backend="native")
+
+
+def test_what_needs_no_pass_is_told_as_gram_alone_or_beside_the_pass() -> None:
+    query, key, _ = tensors()
+    scores = make_scores(query, key)
+    pair = {"score": losses.build("score_mse", scores, {"other": make_other(scores, key, query)})}
+    both = pair | {"entropy": losses.build("entropy", scores, {})}
+    assert evaluate_losses(scores, pair)[1].backend == "gram"
+    assert evaluate_losses(scores, both)[1].backend in ("native+gram", "chunked+gram")
+    assert evaluate_losses(scores, both, backend="chunked")[1].backend == "chunked"
+    with pytest.raises(ValueError, match="has no native form|not built"):
+        evaluate_losses(scores, both, backend="native")
+
+
+@pytest.mark.usefixtures("stock")
 @NEEDS_FLASH
 def test_auto_picks_flash_for_the_output_and_an_lse_beside_it() -> None:
     for returns in [("output",), ("output", "lse")]:
         assert attention(*tensors(), returns=returns).backend == "flash"
 
 
+@pytest.mark.usefixtures("stock")
 def test_auto_picks_chunked_where_its_one_pass_gives_more() -> None:
     for returns in [("lse",), ("entropy",), ("output", "entropy")]:
         assert attention(*tensors(), returns=returns).backend == "chunked"
@@ -27,7 +75,7 @@ def test_auto_picks_chunked_where_its_one_pass_gives_more() -> None:
 
 @NEEDS_FLASH
 @pytest.mark.parametrize("returns", [("entropy",), ("output", "entropy"), ("lse",)])
-@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.usefixtures("small_tiles", "stock")
 def test_auto_picks_flash_for_gradients_beyond_one_tile(returns: tuple[str, ...]) -> None:
     needing = [tensor.requires_grad_() for tensor in tensors()]
     assert attention(*needing, returns=returns).backend == "flash"
@@ -35,6 +83,7 @@ def test_auto_picks_flash_for_gradients_beyond_one_tile(returns: tuple[str, ...]
         assert attention(*needing, returns=returns).backend == "chunked"
 
 
+@pytest.mark.usefixtures("stock")
 @pytest.mark.parametrize("name", ["weights", "max", "received", "top"])
 def test_auto_picks_chunked_for_what_flash_cannot_give(name: str) -> None:
     query, key, value = tensors()
@@ -42,7 +91,7 @@ def test_auto_picks_chunked_for_what_flash_cannot_give(name: str) -> None:
     assert result.backend == "chunked"
 
 
-@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.usefixtures("small_tiles", "stock")
 def test_auto_picks_chunked_where_the_identity_would_lose_digits() -> None:
     query, key, value = (tensor.requires_grad_() for tensor in tensors(size=100.0))
     assert attention(query, key, value, returns=("entropy",)).backend == "chunked"
@@ -71,6 +120,7 @@ def test_flash_refuses_causal_of_different_lengths_and_wide_features_and_large_s
         losses.entropy(query * 100, key, backend="flash")
 
 
+@pytest.mark.usefixtures("stock")
 def test_auto_falls_back_to_chunked_where_the_kernel_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flash, "unavailable", lambda: "this torch has no such kernel")
     assert attention(*tensors()).backend == "chunked"
@@ -81,4 +131,4 @@ def test_auto_falls_back_to_chunked_where_the_kernel_is_missing(monkeypatch: pyt
 def test_the_score_bound_is_never_below_a_score() -> None:
     query, key, _ = tensors()
     scores = make_scores(query, key, scale=-0.3)
-    assert flash.score_bound(scores) >= (0.3 * query @ key.mT).abs().max()
+    assert scores.bound >= (0.3 * query @ key.mT).abs().max()

@@ -206,4 +206,26 @@ def test_what_only_the_worker_sees_is_named_too(
 def test_losses_that_need_passes_of_their_own_cost_them() -> None:
     plain, double, paths = (job(request(name)).cost for name in ("entropy", "kl", "forward_sum"))
     assert double == 2 * plain
-    assert paths == 5 * plain
+    assert paths > 5 * plain
+
+
+def test_a_loss_that_goes_through_queries_one_by_one_costs_by_queries() -> None:
+    few, many = (job(request("forward_sum", n=n, m=1)).cost for n in (100, 10_000))
+    assert many > 90 * few
+    assert many > 10_000 * 4096
+
+
+def test_a_job_that_names_keys_by_number_waits_for_batch_mates_of_its_own_m() -> None:
+    groups = {name: [job(request(name, n=7, m=m)).group for m in (3, 5)] for name in ("sink", "order", "entropy")}
+    assert [len(set(pair)) for pair in groups.values()] == [2, 2, 1]
+
+
+def test_score_mse_goes_with_every_other_loss_and_statistic() -> None:
+    fields = request("score_mse")
+    own = fields["losses"]
+    names = ["output", "lse", "entropy", "max", "received", "weights"]
+    value = np.ones((BATCH, KEY_HEADS, 5, 3))
+    for name in LOSSES:
+        both = own + ([] if name == "score_mse" else request(name)["losses"])
+        result = alone(fields | {"losses": both, "value": value}, **{"return": ["loss", *names]})
+        assert result["losses"]["score_mse"] == pytest.approx(float(library(fields, backend="reference")))

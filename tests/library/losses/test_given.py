@@ -67,11 +67,21 @@ def test_weights_have_the_rank_of_their_request(name: str, rank: int) -> None:
     torch.testing.assert_close(got, truth)
 
 
-def test_a_key_of_weight_zero_is_one_that_is_not_allowed() -> None:
+def test_mask_causal_and_lengths_say_which_keys_are_allowed_and_a_row_of_zeros_is_fully_masked() -> None:
     weights = torch.tensor([[0.5, 0.0, 0.5], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    share = math.log(2) / math.log(3)
     values = losses.normalized_entropy.from_weights(weights, reduction="none")
-    assert values.tolist() == pytest.approx([1, 0, 0])
-    assert losses.normalized_entropy.from_weights(weights).item() == pytest.approx(1 / 2)
+    assert values.tolist() == pytest.approx([share, 0, 0])
+    assert losses.normalized_entropy.from_weights(weights).item() == pytest.approx(share / 2)
+    masked = losses.normalized_entropy.from_weights(weights, mask=weights > 0, reduction="none")
+    assert masked.tolist() == pytest.approx([1, 0, 0])
+
+
+@pytest.mark.parametrize("target", [torch.tensor([1, 0]), torch.tensor([[0.9, 0.1], [1.0, 0.0]])])
+def test_a_target_on_a_key_of_weight_zero_is_infinite(target: torch.Tensor) -> None:
+    with pytest.raises(FieldError, match="infinite"):
+        losses.cross_entropy.from_weights(torch.eye(2), target=target)
+    assert losses.cross_entropy.from_weights(torch.eye(2), target=target, eps=1e-3).isfinite()
 
 
 def test_scores_cannot_be_had_from_weights() -> None:

@@ -53,7 +53,7 @@ for task in json.loads(sys.argv[2]):
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        torch.set_num_threads(2)
+        torch.set_num_threads(1 if n < 8192 else 2)
         least, tiling.TILE_SCORES, tiling.FEWEST_ROWS = tiling.FEWEST_ROWS, 64, 2
         compute(name, 32)  # imports and threads of the way by many tiles
         tiling.FEWEST_ROWS = least
