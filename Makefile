@@ -33,6 +33,7 @@ check: $(INSTALLED)  ## lint, format, types and architecture
 bench: $(INSTALLED) $(NATIVE)  ## measure; fails where a bar is missed
 	@missed=0; \
 	$(BIN)/python -m benchmarks.ops || missed=1; \
+	$(BIN)/python -m benchmarks.losses || missed=1; \
 	$(BIN)/python -m benchmarks.language || missed=1; \
 	$(BIN)/python -m benchmarks.http $(ARGS) || missed=1; \
 	exit $$missed

@@ -20,18 +20,31 @@ Against a plain FastAPI application as one would write it in twenty lines (`base
 nested lists in, `response_model` out, torch with 2 threads). The load (`load.py`) is prebuilt bytes on 8 raw keep-alive
 sockets, from a process of its own; the two servers are measured in turns, and every first answer is checked.
 """,
-    "ops": """## The library
+    "ops": """## Attention with its entropy
 
-Attention with its entropy, against PyTorch's scaled_dot_product_attention alone, which gives no entropy. Brackets
-hold the least and the most of the repetitions. Peak memory is what a fresh process needs beyond its inputs.
+Against PyTorch's scaled_dot_product_attention alone, which gives no entropy: by the native kernel, and by what auto
+takes where that was not built. Brackets hold the least and the most of the repetitions. Peak memory is what a fresh
+process needs beyond its inputs.
+""",
+    "losses": """## Losses
+
+Against eager PyTorch that builds the weights, forward.
+""",
+    "losses --stock": """### Without the native kernel
+""",
+    "language": """## Losses of a language model
+
+Cross-entropy from hidden states and the output matrix, forward and backward, against logits in memory.
 """,
 }
 
 
 def main() -> int:
     missed, parts = 0, [INTRODUCTION]
-    for module, introduction in SECTIONS.items():
-        run = subprocess.run([sys.executable, "-m", f"benchmarks.{module}"], stdout=subprocess.PIPE, text=True)
+    for command, introduction in SECTIONS.items():
+        run = subprocess.run(
+            [sys.executable, "-m", *f"benchmarks.{command}".split()], stdout=subprocess.PIPE, text=True
+        )
         missed |= run.returncode
         parts += [introduction, run.stdout]
     README.write_text("\n".join(parts))

@@ -73,13 +73,13 @@ def job_loss(entry: LossEntry, path: str, request: LossRequest, shapes: Shapes) 
         "by_place": any(part.kind in _BY_PLACE for part in LOSSES[name].parameters),
     }
     rank_4 = {key: _in_rank_4(array, request.dtype, shapes) for key, array in arrays.items()}
-    return JobLoss(entry.label or name, options, rank_4, _cost(name, rank_4, shapes))
+    return JobLoss(entry.label or name, options, rank_4, _cost(name, arrays, shapes))
 
 
-def _cost(name: str, arrays: dict[str, np.ndarray], shapes: Shapes) -> int:
+def _cost(name: str, arrays: dict[str, _Array], shapes: Shapes) -> int:
     spec = LOSSES[name]
     passes = spec.passes + any(parameter.kind == "other" for parameter in spec.parameters)
-    sparse = sum(array.size for array in arrays.values() if array.ndim == 4 and array.shape[3] != shapes.m)
+    sparse = sum(array.given.size for array in arrays.values() if array.axes == "bhnk")
     return passes * shapes.cost + spec.row_cost * shapes.n + sparse
 
 
