@@ -20,11 +20,15 @@ from torch import Tensor
 from typing_extensions import override
 
 from attnloss import checks
+from attnloss.fused import FusedPass
 from attnloss.loss import Loss, mean_over_allowed, mean_over_cells
 from attnloss.losses.cells import CellMean
 from attnloss.losses.public import compute, loss_function
 from attnloss.options import LossOptions
 from attnloss.score_map import ScoreMap
+
+MOST_RANK = 48
+"""Features that a fused pass may take for it; more cost as much as the map's cells."""
 
 SIGMA = {None: 0.4, "espnet": 0.4, "speechbrain": 0.2}
 
@@ -41,12 +45,55 @@ class Guided(CellMean):
         return -torch.expm1(-away.square() / (2 * self.sigma**2))
 
 
+@dataclass(frozen=True)
+class GuidedByRank(Guided):
+    """The same, with a fused form: the Gaussian as a sum of products of a term in i and a term in j.
+
+    exp(−(x − y)²/2σ²) = Σ_r f_r(x)·f_r(y),   f_r(x) = e^(−x²/2σ²)·(x/σ)^r / √r!,   x = i/N − ½,   y = j/M − ½
+    """
+
+    rank: int
+    needs = frozenset({"expect"})
+
+    @override
+    def features(self, scores: ScoreMap) -> Tensor:
+        batch, _, _, m = scores.shape
+        terms = self._terms(scores, m, scores.key_end)
+        return terms[:, None].expand(batch, scores.key_heads, m, self.rank)
+
+    @override
+    def from_fused(self, fused: FusedPass, *operands: Tensor) -> Tensor:
+        scores = fused.scores
+        terms = self._terms(scores, scores.shape[2], scores.query_end)
+        near: Tensor = torch.linalg.vecdot(fused.expect(self), terms[:, None])
+        return 1 - near
+
+    def _terms(self, scores: ScoreMap, count: int, ends: Tensor | int) -> Float[Tensor, "#B count rank"]:
+        end = torch.as_tensor(ends, device=scores.device, dtype=torch.float64).clamp(min=1).view(-1, 1)
+        place = (torch.arange(count, device=scores.device) / end - 0.5).clamp(max=0.5) / self.sigma
+        first = torch.exp(-place.square() / 2)
+        factors = [place / r**0.5 for r in range(1, self.rank)]
+        return torch.stack([first, *factors], -1).cumprod(-1).to(scores.dtype)
+
+
+def rank_of(sigma: float, dtype: torch.dtype) -> int | None:
+    """Terms after which the sum is exact to the dtype, as |x·y| ≤ ¼; None where they are too many."""
+    ratio, term, rank = 1 / (4 * sigma**2), 1.0, 0
+    while term > torch.finfo(dtype).eps / 4 or rank < ratio:
+        rank += 1
+        term *= ratio / rank
+        if rank > MOST_RANK:
+            return None
+    return max(rank, 1)
+
+
 def build(scores: ScoreMap, *, sigma: float | None = None, compat: str | None = None) -> Loss:
     """Validate sigma and build the loss."""
     checks.compat(compat, "espnet", "speechbrain")
     width = SIGMA[compat] if sigma is None else checks.within("sigma", sigma, 1e-3, 1e3)
     own = {None: None, "espnet": mean_over_allowed, "speechbrain": mean_over_cells}[compat]
-    return Loss.of(Guided(width), own)
+    rank = rank_of(width, scores.dtype)
+    return Loss.of(Guided(width) if rank is None else GuidedByRank(width, rank), own)
 
 
 @loss_function(build)

@@ -5,7 +5,8 @@
     s_ij, t_ij: scores of key j for query i in the request's map and in the other; M_i: count of allowed keys
 
 Without a mask it needs no pass over the map: with x_i = [scale1·q_i | −scale2·q2_i] and y_j = [k_j | k2_j],
-Σ_j (s_ij − t_ij)² = x_iᵀ·(Σ_j y_j·y_jᵀ)·x_i, in float64 since it is a difference where the maps are close.
+Σ_j (s_ij − t_ij)² = x_iᵀ·(Σ_j y_j·y_jᵀ)·x_i. Where the maps are close this is a difference of large numbers, and
+computed in float64.
 
 `compat="tinybert"` is the attention loss of Jiao et al. 2020, TinyBERT: scores ≤ −100 count as 0, as masked ones
 do there, and the mean is over all cells of the batch, padding included.
@@ -31,8 +32,11 @@ from attnloss.reference import DenseMap
 from attnloss.score_map import ScoreMap
 from attnloss.scores import Scores
 
-GRAM_NUMBERS = 1 << 20
-"""Float64 numbers of queries and keys held at once: 8 MiB, so that what one head needs stays in a cache."""
+GRAM_NUMBERS = 1 << 22
+"""Numbers of queries and keys taken at once: some heads, so that each core has one and copies stay small."""
+
+LEAST_SHARE = 1 / 16
+"""Of Σ s² + Σ t²: what float32 must leave of it, or float64 computes the difference again."""
 
 TINYBERT_MASKED = -100.0
 """Scores up to this are taken for masked by TinyBERT's code."""
@@ -56,19 +60,11 @@ class ScoreSquares(Functional):
         if self.floor is not None or scores.mask is not None or scores.causal or scores.query_lengths is not None:
             return None
         maps = cast("Scores", scores), cast("Scores", self.other)
-        batch, heads, n, m = scores.shape
-        ends = torch.as_tensor(scores.key_end, device=scores.device).expand(batch).repeat_interleave(heads)
-        step = max(GRAM_NUMBERS // ((n + m) * sum(each.query.shape[3] for each in maps)), 1)
-        sides = [(each.query.flatten(0, 1), each.scale, _per_head(each).flatten(0, 1)) for each in maps]
-        kept = None if scores.key_lengths is None else torch.arange(m, device=scores.device) < ends[:, None]
-        parts = []
-        for start in range(0, batch * heads, step):
-            some = slice(start, start + step)
-            cut = [(query[some].double() * scale, key[some].double()) for query, scale, key in sides]
-            if kept is not None:
-                cut = [(query, key * kept[some, :, None]) for query, key in cut]
-            parts.append(_squares(*cut[0], *cut[1]))
-        return torch.cat(parts).view(batch, heads, n).clamp(min=0.0).to(scores.dtype)
+        if scores.dtype == torch.float32:
+            squares, size = _by_gram(maps, torch.float32)
+            if bool((squares >= LEAST_SHARE * size).all()):
+                return squares
+        return _by_gram(maps, torch.float64)[0].clamp(min=0.0).to(scores.dtype)
 
     @override
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
@@ -88,6 +84,27 @@ class ScoreSquares(Functional):
         return (difference * dense.allowed).square().sum(-1)
 
 
+def _by_gram(maps: tuple[Scores, Scores], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Compute Σ_j (s − t)² and Σ_j s² + Σ_j t² [B, H, n], some heads at a time."""
+    scores = maps[0]
+    batch, heads, n, m = scores.shape
+    step = max(GRAM_NUMBERS // ((n + m) * sum(each.query.shape[3] for each in maps)), 1)
+    sides = [(each.query.flatten(0, 1), each.scale, _per_head(each).flatten(0, 1)) for each in maps]
+    kept = None
+    if scores.key_lengths is not None:
+        ends = scores.key_lengths.repeat_interleave(heads)
+        kept = torch.arange(m, device=scores.device) < ends[:, None]
+    parts = []
+    for start in range(0, batch * heads, step):
+        some = slice(start, start + step)
+        cut = [(query[some].to(dtype) * scale, key[some].to(dtype)) for query, scale, key in sides]
+        if kept is not None:
+            cut = [(query, key * kept[some, :, None]) for query, key in cut]
+        parts.append(_squares(*cut[0], *cut[1]))
+    squares, sizes = (torch.cat(found).view(batch, heads, n) for found in zip(*parts, strict=True))
+    return squares, sizes
+
+
 def _per_head(scores: Scores) -> Float[Tensor, "B H m d"]:
     group = scores.query.shape[1] // scores.key.shape[1]
     return scores.key if group == 1 else scores.key.repeat_interleave(group, 1)
@@ -95,10 +112,10 @@ def _per_head(scores: Scores) -> Float[Tensor, "B H m d"]:
 
 def _squares(
     a: Float[Tensor, "h n d"], k: Float[Tensor, "h m d"], b: Float[Tensor, "h n d2"], r: Float[Tensor, "h m d2"]
-) -> Float[Tensor, "h n"]:
-    """Compute x_iᵀ·(Σ_j y_j·y_jᵀ)·x_i with x = [a | −b] and y = [k | r], by its blocks."""
-    first = torch.baddbmm(a @ (k.mT @ k), b, r.mT @ k, alpha=-2.0)
-    return (first * a).sum(-1) + (b @ (r.mT @ r) * b).sum(-1)
+) -> tuple[Float[Tensor, "h n"], Float[Tensor, "h n"]]:
+    """Compute Σ_j (a·k − b·r)² by the blocks of the Gram matrix of [k | r], and the sum of its squares alone."""
+    own = torch.linalg.vecdot(a @ (k.mT @ k), a) + torch.linalg.vecdot(b @ (r.mT @ r), b)
+    return own - 2 * torch.linalg.vecdot(b @ (r.mT @ k), a), own
 
 
 def build(scores: ScoreMap, *, other: ScoreMap | None = None, compat: str | None = None) -> Loss:
