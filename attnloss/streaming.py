@@ -38,8 +38,7 @@ def evaluate(scores: ScoreMap, wanted: Mapping[Any, Functional], *, backend: str
     Values per query come as [B, H, n] in the dtype of the scores. "native" is this project's C++ kernel,
     "flash" torch's CPU kernel, "chunked" computes tile by tile on any device, "reference" is dense float64.
     "auto" takes native if it was built and can do all that is wanted; else flash where it is exact and was
-    measured to be faster (for the output alone, and with gradients beyond one tile for up to two passes);
-    else chunked. It computes without any pass what needs none, and names that "gram".
+    measured to be faster (for the output alone, and beyond one tile for up to two passes); else chunked. It computes without any pass what needs none, and names that "gram".
 
     Raises ValueError where the backend is unknown or cannot do what is asked, saying why.
     """
@@ -70,7 +69,7 @@ def _choose(scores: ScoreMap, functionals: Sequence[Functional]) -> str:
 def _flash_pays(scores: ScoreMap, functionals: Sequence[Functional]) -> bool:
     batch, heads, n, m = scores.shape
     passes = sum(not functional.needs <= {"lse"} for functional in functionals if functional.needs is not None)
-    if scores.wants_gradient and batch * heads * n * m > tiling.TILE_SCORES:
+    if batch * heads * n * m > tiling.TILE_SCORES:
         return passes <= 2
     return passes == 1 and not any(functional.cancels for functional in functionals)
 

@@ -55,10 +55,10 @@ def total(backend: str) -> Callable[..., Tensor]:
     return run
 
 
-def backends(*, grad: bool) -> dict[str, str]:
+def backends() -> dict[str, str]:
     """What auto takes where the kernel was built, and where it was not."""
     found = {} if native.unavailable() else {"native": "native"}
-    return found | {"stock": "flash" if grad else "chunked"}
+    return found | {"stock": "flash"}
 
 
 def compare(n: int, repetitions: int, *, grad: bool) -> tuple[list[list[str]], bool]:
@@ -66,14 +66,14 @@ def compare(n: int, repetitions: int, *, grad: bool) -> tuple[list[list[str]], b
     inputs = tensors(n)
     if grad:
         runs = {"sdpa": with_gradient(lambda *leaves: F.scaled_dot_product_attention(*leaves).sum(), inputs)}
-        runs |= {name: with_gradient(total(backend), inputs) for name, backend in backends(grad=True).items()}
+        runs |= {name: with_gradient(total(backend), inputs) for name, backend in backends().items()}
     else:
         runs = {"sdpa": lambda: F.scaled_dot_product_attention(*inputs)}
-        for name, backend in backends(grad=False).items():
+        for name, backend in backends().items():
             runs[name] = lambda backend=backend: attention(*inputs, returns=("output", "entropy"), backend=backend)
     times = interleaved(runs, repetitions)
     rows, met = [], True
-    for name, backend in backends(grad=grad).items():
+    for name, backend in backends().items():
         bar = MOST_TIMES_SDPA[f"{name}, backward" if grad else name]
         found = ratio(times, name, "sdpa")
         met &= n != JUDGED_N or found <= bar
@@ -109,7 +109,7 @@ def report(repetitions: int, threads: int) -> bool:
     print(table(["n", "what", "backend", "SDPA alone, ms", "attention + entropy, ms", "ratio", "bar"], rows))
     rows = []
     for grad in (False, True):
-        for backend in backends(grad=grad).values():
+        for backend in backends().values():
             options = ["--threads", threads, "--backend", backend, *(["--grad"] if grad else [])]
             extra = [in_fresh_process("benchmarks.ops", "--memory-of", n, *options) for n in SIZES]
             what = "forward and backward" if grad else "forward"
