@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Unpack, cast, get_args
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -38,7 +39,8 @@ def evaluate(scores: ScoreMap, wanted: Mapping[Any, Functional], *, backend: str
     Values per query come as [B, H, n] in the dtype of the scores. "native" is this project's C++ kernel,
     "flash" torch's CPU kernel, "chunked" computes tile by tile on any device, "reference" is dense float64.
     "auto" takes native if it was built and can do all that is wanted; else flash where it is exact and was
-    measured to be faster (for the output alone, and beyond one tile for up to two passes); else chunked. It computes without any pass what needs none, and names that "gram".
+    measured to be faster (for the output alone, and beyond one tile for up to two passes); else chunked. It
+    computes without any pass what needs none, and names that "gram".
 
     Raises ValueError where the backend is unknown or cannot do what is asked, saying why.
     """
@@ -98,8 +100,11 @@ def _most_exact(backend: str, scores: ScoreMap, functional: Functional) -> float
     """Largest |score| up to which a fused backend computes a functional to the digits that the scores have."""
     if functional.cancels and (backend == "flash" or functional.needs == _LSE):
         return flash.IDENTITY_BOUND
+    if backend == "flash":
+        return math.inf
     one_pass = functional.needs is not None and functional.needs <= {"expect", "entropy", "largest"}
-    return math.inf if backend == "flash" or (one_pass and not scores.wants_gradient) else LSE_BOUND
+    # chunks leave NaN of scores that overflow, for all to see
+    return torch.finfo(scores.dtype).max / 2 if one_pass and not scores.wants_gradient else LSE_BOUND
 
 
 def _by_shortcut(scores: ScoreMap, functionals: Sequence[Functional]) -> dict[Functional, Tensor]:
