@@ -50,7 +50,7 @@ class Pass:
         first, stop = min(part.start for part in rows), max(part.stop for part in rows)
         whole_heads = any(functional.whole_heads for functional in self.functionals)
         chains: list[list[Tile]] = []
-        for tile in tiles(self.scores, range(first, stop), whole_heads=whole_heads):
+        for tile in tiles(self.scores, range(first, stop), whole_heads=whole_heads, carried=bool(self.carried)):
             if chains and (chains[-1][0].batch, chains[-1][0].heads) == (tile.batch, tile.heads):
                 chains[-1].append(tile)
             else:

@@ -15,18 +15,20 @@ FEWEST_ROWS = 16
 """Queries of a tile at least, however many keys they have: fewer make its matrix products inefficient."""
 
 
-def tiles(scores: ScoreMap, rows: range, *, whole_heads: bool = False) -> Iterator[Tile]:
+def tiles(scores: ScoreMap, rows: range, *, whole_heads: bool = False, carried: bool = False) -> Iterator[Tile]:
     """Cut rows of the score map into tiles of about TILE_SCORES, grouping heads and batch entries.
 
     Tiles of the same batch entries and heads follow each other by rows. `whole_heads` keeps all heads of a
-    batch entry together.
+    batch entry together. Where a state is `carried` from tile to tile they are half as large: its gradient
+    takes more arrays of their size.
     """
     batch, heads, _, m = scores.shape
     key_heads = scores.key_heads
     group = heads // key_heads
     together = heads if whole_heads else group
-    row_step = _share(len(rows), max(TILE_SCORES // (together * m), 1 if whole_heads else FEWEST_ROWS))
-    room = TILE_SCORES // (group * m * row_step)
+    most = TILE_SCORES // 2 if carried else TILE_SCORES
+    row_step = _share(len(rows), max(most // (together * m), 1 if whole_heads else FEWEST_ROWS))
+    room = most // (group * m * row_step)
     head_step = key_heads if whole_heads else _share(key_heads, room)
     batch_step = _share(batch, room // key_heads)
     for entry in range(0, batch, batch_step):
