@@ -52,9 +52,9 @@ class LossFunction(Generic[P]):
         """Compute the loss over weights [n, m], [batch, n, m] or [batch, heads, n, m] that softmax gave.
 
         Rows are ≥ 0 and sum to 1 ± 1e-3, or are all 0 where the query may attend to nothing; which keys are
-        allowed is what mask, causal and lengths say. `other` are the weights of the second map where the loss takes one. `parameters` are the
-        loss's own. Gradients hold each row's sum at 1, which changes nothing once they go back through a
-        softmax. Raises FieldError (a ValueError) that names the argument.
+        allowed is what mask, causal and lengths say. `other` are the weights of the second map where the loss
+        takes one, `parameters` the loss's own. Gradients hold each row's sum at 1, which changes nothing once
+        they go back through a softmax. Raises FieldError (a ValueError) that names the argument.
         """
         options: AttendOptions = {
             "causal": causal,
