@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 INSTALLED := $(VENV)/.installed
-NATIVE := attnloss/kernels/.built
+NATIVE := $(VENV)/.native
 
 .PHONY: help native serve test check bench bench-report docker-test clean
 
@@ -45,7 +45,7 @@ docker-test: $(INSTALLED)  ## build the image, run it, call it, stop it
 	$(BIN)/python -m pytest -m docker -s tests/docker $(ARGS)
 
 clean:  ## delete .venv, builds and caches
-	rm -rf attnloss/kernels/_native.so $(NATIVE) $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf attnloss/kernels/_native.so $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Without a compiler all works on torch's own kernels, and answers say which backend ran.

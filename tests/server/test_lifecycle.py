@@ -106,7 +106,7 @@ def test_sigterm_answers_what_was_admitted_and_leaves_nothing(start_server: Star
     server = start_server(cpu_threads=1)
     processes = server.processes()
     assert len(processes) == 3
-    body = job(6000) | {"return": ["entropy", "received"]}
+    body = job(16000) | {"return": ["entropy", "received"]}
 
     def ask(_: int) -> httpx.Response:
         with server.make_client() as client:
