@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from attnloss.fused import FusedPass
-from attnloss.scores import Scores
+from attnloss.scores import Scores, per_query_head
 
 IDENTITY_BOUND = 20.0
 """Largest |score| up to which H = L − s̄ is a difference of numbers small enough to keep its digits."""
@@ -118,7 +118,7 @@ class FlashPass(FusedPass):
     def __init__(self, scores: Scores, features: Mapping[object, Tensor]) -> None:
         """Spread grouped key heads over their query heads, as the kernel wants them."""
         super().__init__(scores, features)
-        self.key = self.spread(scores.key)
+        self.key = per_query_head(scores.key, self.query.shape[1])
         self._setting = (scores.scale, scores.causal)
         self._lse: Tensor | None = None
 
@@ -140,7 +140,9 @@ class FlashPass(FusedPass):
         features = self.features[owner]
         width = features.shape[-1]
         padded = torch.nn.functional.pad(features, (0, self.key.shape[-1] - width))
-        output, self._lse = _expectation(self.query, self.key, self.spread(padded), *self._setting)
+        output, self._lse = _expectation(
+            self.query, self.key, per_query_head(padded, self.query.shape[1]), *self._setting
+        )
         return output[..., :width]
 
     @cached_property

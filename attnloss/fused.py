@@ -7,7 +7,7 @@ from typing import ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attnloss.scores import Scores
+from attnloss.scores import Scores, per_query_head
 
 
 class FusedPass(ABC):
@@ -30,11 +30,6 @@ class FusedPass(ABC):
     def query(self) -> Float[Tensor, "B H n d"]:
         """The queries."""
         return self.scores.query
-
-    def spread(self, tensor: Float[Tensor, "B Hkv m f"]) -> Float[Tensor, "B H m f"]:
-        """Repeat what belongs to a key head for each query head that shares it."""
-        group = self.query.shape[1] // tensor.shape[1]
-        return tensor if group == 1 else tensor.repeat_interleave(group, 1)
 
     @abstractmethod
     def expect(self, owner: object) -> Float[Tensor, "B H n f"]:
@@ -69,6 +64,6 @@ class FusedPass(ABC):
 
     def log_weight_at(self, index: Int[Tensor, "B H n"]) -> Float[Tensor, "B H n"]:
         """Log p of one key per query, which it must be allowed to attend to: s̄ − L."""
-        key = self.spread(self.scores.key)
+        key = per_query_head(self.scores.key, self.query.shape[1])
         picked = key.gather(2, index[..., None].expand_as(self.query))
         return self.scores.scale * (self.query * picked).sum(-1) - self.lse

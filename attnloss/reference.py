@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attnloss.score_map import ScoreMap
+from attnloss.scores import per_query_head
 from attnloss.tiles import Tile
 
 
@@ -51,13 +52,9 @@ def widened(operand: Tensor) -> Tensor:
     return operand.double() if operand.is_floating_point() else operand
 
 
-def _per_query_head(tensor: Tensor, heads: int) -> Tensor:
-    return tensor.repeat_interleave(heads // tensor.shape[1], 1)
-
-
 def expect(dense: DenseMap, features: Float[Tensor, "B Hkv m f"]) -> Float[Tensor, "B H n f"]:
     """Σ_j p_ij·x_j."""
-    return dense.weights @ _per_query_head(features, dense.weights.shape[1])
+    return dense.weights @ per_query_head(features, dense.weights.shape[1])
 
 
 def entropy(dense: DenseMap) -> Float[Tensor, "B H n"]:

@@ -78,6 +78,12 @@ def grouped_matmul(
     return product.view(batch, heads, rows, right.shape[3])
 
 
+def per_query_head(tensor: Float[Tensor, "B Hkv m f"], heads: int) -> Float[Tensor, "B H m f"]:
+    """Repeat what belongs to a key head for each query head that shares it."""
+    group = heads // tensor.shape[1]
+    return tensor if group == 1 else tensor.repeat_interleave(group, 1)
+
+
 def make_scores(
     query: Float[Tensor, "*batch n d"],
     key: Float[Tensor, "*key_batch m d"],
@@ -160,7 +166,7 @@ def make_other(
     alike = lifted.shape[1] == scores.key_heads
     return Scores(
         query=ranks.lift(query, scores.rank).to(scores.dtype),
-        key=lifted if alike else lifted.repeat_interleave(heads // lifted.shape[1], 1),
+        key=lifted if alike else per_query_head(lifted, heads),
         key_axes="key" if alike else "head_key",
         scale=query.shape[-1] ** -0.5 if scale is None else checks.finite(scale),
         rank=scores.rank,

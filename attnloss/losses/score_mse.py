@@ -30,7 +30,7 @@ from attnloss.losses.public import compute_pair, loss_function
 from attnloss.options import LossOptions
 from attnloss.reference import DenseMap
 from attnloss.score_map import ScoreMap
-from attnloss.scores import Scores
+from attnloss.scores import Scores, per_query_head
 
 GRAM_NUMBERS = 1 << 22
 """Numbers of queries and keys taken at once: some heads, so that each core has one and copies stay small."""
@@ -89,7 +89,7 @@ def _by_gram(maps: tuple[Scores, Scores], dtype: torch.dtype) -> tuple[Tensor, T
     scores = maps[0]
     batch, heads, n, m = scores.shape
     step = max(GRAM_NUMBERS // ((n + m) * sum(each.query.shape[3] for each in maps)), 1)
-    sides = [(each.query.flatten(0, 1), each.scale, _per_head(each).flatten(0, 1)) for each in maps]
+    sides = [(each.query.flatten(0, 1), each.scale, per_query_head(each.key, heads).flatten(0, 1)) for each in maps]
     kept = None
     if scores.key_lengths is not None:
         ends = scores.key_lengths.repeat_interleave(heads)
@@ -103,11 +103,6 @@ def _by_gram(maps: tuple[Scores, Scores], dtype: torch.dtype) -> tuple[Tensor, T
         parts.append(_squares(*cut[0], *cut[1]))
     squares, sizes = (torch.cat(found).view(batch, heads, n) for found in zip(*parts, strict=True))
     return squares, sizes
-
-
-def _per_head(scores: Scores) -> Float[Tensor, "B H m d"]:
-    group = scores.query.shape[1] // scores.key.shape[1]
-    return scores.key if group == 1 else scores.key.repeat_interleave(group, 1)
 
 
 def _squares(
