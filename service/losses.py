@@ -15,7 +15,6 @@ from service.schemas import LossEntry, LossRequest, OtherMap
 _AXES = {"dense": "bhnm", "map": "bhnm", "index": "bhn", "positions": "bhn", "sparse": "bhnk"}
 """Axes in rank 4 of each kind of array: batch, heads, queries n, keys m, head dim d, k keys of a query."""
 
-
 _BY_PLACE = ("target", "index", "positions", "indices")
 """Kinds of parameters that name keys by number."""
 

@@ -78,10 +78,7 @@ def sparse(
     wrong = ~((total - 1).abs() <= SUM_TOLERANCE) & ~((total == 0) & may_be_empty)
     if place := first(scores.valid & (wrong | (least < 0))):
         at = ranks.index_in(tuple(given.shape[:-1]), place)
-        seen = tuple(0 if size == 1 else spot for spot, size in zip(place, total.shape, strict=True))
-        came = f"a sum of {float(total[seen]):.6g} and a least value of {float(least[seen]):.6g}"
-        expected = f"must be non-negative and sum to 1 ± {SUM_TOLERANCE:g}"
-        raise FieldError("target_weights", at, f"target_weights{list(at)} {expected}; got {came}")
+        raise _no_distribution("target_weights", at, place, total, least, "")
     if not may_miss and (place := first(valid & ~scores.allows_each(keys) & (shares > 0))):
         at = ranks.index_in(tuple(given.shape), place)
         expected = f"which query {place[2]} may not attend to; eps > 0 clamps it"
@@ -117,17 +114,21 @@ def distributions(
                 wrong &= (total != 0) | (least < 0)
             place = first(tile.cut_query(scores.valid) & wrong)
             if place:
-                seen = tuple(0 if size == 1 else at for at, size in zip(place, total.shape, strict=True))
+                seen = list(place)
                 place[2] += tile.rows.start
                 at = ranks.index_in(tuple(given.shape[:-1]), place)
-                came = f"a sum of {float(total[seen]):.6g} and a least value of {float(least[seen]):.6g}"
-                raise FieldError(
-                    field,
-                    at,
-                    f"{field}{list(at)} must be non-negative and sum to 1 ± {SUM_TOLERANCE:g} "
-                    f"over the allowed keys; got {came}",
-                )
+                raise _no_distribution(field, at, seen, total, least, " over the allowed keys")
     return lifted
+
+
+def _no_distribution(
+    field: str, at: tuple[int, ...], place: list[int], total: Tensor, least: Tensor, over: str
+) -> FieldError:
+    """Tell of a row whose total and least value stand at `place`, as far as their axes are not of size 1."""
+    seen = tuple(0 if size == 1 else spot for spot, size in zip(place, total.shape, strict=True))
+    came = f"a sum of {float(total[seen]):.6g} and a least value of {float(least[seen]):.6g}"
+    expected = f"must be non-negative and sum to 1 ± {SUM_TOLERANCE:g}{over}"
+    return FieldError(field, at, f"{field}{list(at)} {expected}; got {came}")
 
 
 @torch.no_grad()
