@@ -95,7 +95,7 @@ class _Forming:
 
     def add_if_it_pays(self, job: Job) -> None:
         n, m = max(self.n, job.n), max(self.m, job.m)
-        padded = self.padded or (job.n, job.m) != (self.n, self.m)
+        padded = self.padded or (job.kind != "text" and (job.n, job.m) != (self.n, self.m))
         cost = sum(_padded_cost(member, n, m) for member in (*self.jobs, job)) if padded else self.cost + job.cost
         if len(self.jobs) == self.limits.max_jobs or cost > self.limits.max_cost:
             return

@@ -65,6 +65,8 @@ def encode_arrays(value: Any) -> Any:
         return encode_base64_tensor(value)
     if isinstance(value, Mapping):
         return {key: encode_arrays(item) for key, item in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [encode_arrays(item) for item in value]
     return value
 
 

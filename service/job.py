@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-Kind = Literal["attention", "loss"]
+Kind = Literal["attention", "loss", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,9 @@ class Job:
     `arrays` are C-contiguous; those of a loss are named `losses.<i>.<parameter>`. `group` names all that jobs must
     share to be computed in one call but for n and m. `deadline_s` and `arrival_s` are readings of the monotonic clock,
     which the processes of one machine share. `alone` keeps a job out of batches, since a worker died over it.
+
+    Of a text job, n and m are UTF-8 bytes until the worker has tokenised it, and `prepared` is what it made of it,
+    which no link carries.
     """
 
     id: bytes
@@ -30,6 +33,7 @@ class Job:
     deadline_s: float
     arrival_s: float
     alone: bool = False
+    prepared: Any = field(default=None, repr=False, compare=False)
 
     def on_its_own(self) -> "Job":
         """The same job, to be computed in a batch of one."""

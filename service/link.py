@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -47,6 +47,7 @@ class WorkerState:
     device: str | None = None
     incarnation: str | None = None
     heard_s: float = 0.0
+    models: list[dict[str, Any]] = field(default_factory=list)
 
     def public(self) -> dict[str, Any]:
         """The entry of /health/ready."""
@@ -171,7 +172,9 @@ class Link:
     def _on_state(self, news: dict[str, Any]) -> None:
         returned = self.worker.state != "ready"
         replaced = self.worker.incarnation not in (None, news["incarnation"])
-        self.worker = WorkerState("ready", news["pid"], news["device"], news["incarnation"], time.monotonic())
+        self.worker = WorkerState(
+            "ready", news["pid"], news["device"], news["incarnation"], time.monotonic(), news["models"]
+        )
         if replaced:
             log.warning("worker replaced", pid=news["pid"], owed=len(self._owed))
             self._blame({bytes.fromhex(job_id) for job_id in news["suspects"]})

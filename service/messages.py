@@ -20,7 +20,7 @@ OUTCOME = b"outcome"
 Frames = list[Any]
 
 _NO_COPY_FROM_BYTES = 1 << 17
-_JOB_HEADER = [field.name for field in fields(Job) if field.name not in ("id", "arrays")]
+_JOB_HEADER = [field.name for field in fields(Job) if field.name not in ("id", "arrays", "prepared")]
 
 
 def job_frames(job: Job) -> Frames:
@@ -41,7 +41,7 @@ def job_from(frames: Sequence[zmq.Frame]) -> Job:
 
 def outcome_frames(outcome: Outcome) -> Frames:
     """An outcome as frames."""
-    arrays: list[tuple[list[str], np.ndarray]] = []
+    arrays: list[tuple[list[str | int], np.ndarray]] = []
     header = {
         "result": None if outcome.result is None else _without_arrays(outcome.result, [], arrays),
         "error": outcome.error,
@@ -76,14 +76,14 @@ def _array(buffer: zmq.Frame, dtype: str, shape: Sequence[int]) -> np.ndarray:
     return array if array.flags.aligned else array.copy()
 
 
-def _without_arrays(
-    tree: dict[str, Any], path: list[str], arrays: list[tuple[list[str], np.ndarray]]
-) -> dict[str, Any]:
-    """The tree with its arrays taken out, in order, into `arrays`."""
-    rest: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, np.ndarray):
-            arrays.append(([*path, key], value))
-        else:
-            rest[key] = _without_arrays(value, [*path, key], arrays) if isinstance(value, dict) else value
-    return rest
+def _without_arrays(tree: Any, path: list[str | int], arrays: list[tuple[list[str | int], np.ndarray]]) -> Any:
+    """The tree with its arrays taken out, in order, into `arrays`; None stands for one that lay in a list."""
+    if isinstance(tree, np.ndarray):
+        arrays.append((path, tree))
+        return None
+    if isinstance(tree, dict):
+        taken = {key: _without_arrays(value, [*path, key], arrays) for key, value in tree.items()}
+        return {key: value for key, value in taken.items() if not isinstance(tree[key], np.ndarray)}
+    if isinstance(tree, list) and tree and isinstance(tree[0], (dict, list, np.ndarray)):
+        return [_without_arrays(value, [*path, i], arrays) for i, value in enumerate(tree)]
+    return tree

@@ -1,5 +1,6 @@
 """The OpenAPI document: request bodies that FastAPI does not parse, shown from the models that validate them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -8,10 +9,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.schemas import AttentionAnswer, AttentionRequest, Base64Tensor, LossAnswer, LossRequest, Problem
+from service.text.schemas import TextAnswer, TextAttentionRequest, TextLossRequest
 
 _REF = "#/components/schemas/{model}"
 _PROBLEMS = {
     400: "The body is not JSON.",
+    404: "No such model.",
     408: "The body came too slowly.",
     413: "Body, cost or answer over its limit.",
     415: "Content type or encoding not understood.",
@@ -25,18 +28,26 @@ _PROBLEMS = {
 
 
 def described(
-    body: type[BaseModel], answer: type[BaseModel], example: dict[str, Any], answered_example: dict[str, Any]
+    bodies: Sequence[type[BaseModel]],
+    answers: Sequence[type[BaseModel]],
+    examples: dict[str, Any],
+    answered_examples: dict[str, Any],
 ) -> dict[str, Any]:
-    """Keyword arguments of a route that reads its body itself."""
-    content = {"schema": {"$ref": _REF.format(model=body.__name__)}, "example": example}
-    answered = {"schema": {"$ref": _REF.format(model=answer.__name__)}, "example": answered_example}
+    """Keyword arguments of a route that reads its body itself; each body has its answer."""
     problem = {"application/problem+json": {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}
-    responses: dict[int, Any] = {200: {"description": "What was asked.", "content": {"application/json": answered}}}
+    content = {"application/json": _any_of(bodies, examples)}
+    answered = {"application/json": _any_of(answers, answered_examples)}
+    responses: dict[int, Any] = {200: {"description": "What was asked.", "content": answered}}
     responses |= {status: {"description": text, "content": problem} for status, text in _PROBLEMS.items()}
     return {
         "responses": responses,
-        "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": content}}},
+        "openapi_extra": {"requestBody": {"required": True, "content": content}},
     }
+
+
+def _any_of(models: Sequence[type[BaseModel]], examples: dict[str, Any]) -> dict[str, Any]:
+    schema = {"anyOf": [{"$ref": _REF.format(model=model.__name__)} for model in models]}
+    return {"schema": schema, "examples": {name: {"value": value} for name, value in examples.items()}}
 
 
 def add_openapi(app: FastAPI) -> None:
@@ -45,7 +56,15 @@ def add_openapi(app: FastAPI) -> None:
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, routes=app.routes, description=app.description)
-            models = (AttentionRequest, AttentionAnswer, LossRequest, LossAnswer, Problem, Base64Tensor)
+            models: tuple[type[BaseModel], ...] = (
+                AttentionRequest,
+                AttentionAnswer,
+                LossRequest,
+                LossAnswer,
+                Problem,
+                Base64Tensor,
+            )
+            models += (TextAttentionRequest, TextLossRequest, TextAnswer)
             _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
             made.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
             app.openapi_schema = made

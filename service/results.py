@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from service.errors import Invalid, path_of
+from service.errors import ComputeFailed, Invalid, path_of
 
 
 def on_the_host(tree: dict[str, Any]) -> dict[str, Any]:
@@ -29,6 +29,8 @@ def checked(result: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, An
     place = _not_finite(result)
     if place is None:
         return result, None
+    if place.startswith("results["):
+        return None, ComputeFailed(f"The model gives no finite number at {place}.").to_wire()
     if place == "loss" and _not_finite({name: value for name, value in result.items() if name != "loss"}) is None:
         return None, Invalid.field("losses", "weight × loss overflows float32 in the total").to_wire()
     error = Invalid.field(
@@ -40,14 +42,19 @@ def checked(result: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, An
 def _not_finite(tree: dict[str, Any], *, nested: bool = False) -> str | None:
     for name, value in tree.items():
         if isinstance(value, dict):
-            place = _not_finite(value, nested=True)
+            place = _not_finite(value, nested=name in ("losses", "per_query", "grad"))
             if place is not None:
                 return f"{name}.{place}"
-        elif isinstance(value, (np.ndarray, np.floating)) and value.dtype.kind == "f":
-            bad = ~np.isfinite(value)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for i, item in enumerate(value):
+                if (place := _not_finite(item)) is not None:
+                    return f"{name}[{i}].{place}"
+        elif isinstance(value, (np.ndarray, np.floating, float)):
+            array = np.asarray(value)
+            bad = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros((), bool)
             if name == "lse" and not nested:
-                bad &= ~np.isneginf(value)
+                bad &= ~np.isneginf(array)
             if np.any(bad):
-                index = np.argwhere(bad)[0] if value.ndim else ()
+                index = np.argwhere(bad)[0] if array.ndim else ()
                 return path_of(name, *(int(i) for i in index))
     return None

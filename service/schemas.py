@@ -106,17 +106,28 @@ def _parameter_field(parameter: Parameter) -> tuple[Any, Any]:
     return kind if default is not None else kind | None, Field(default, description=parameter.help, **bounds)
 
 
-def _loss_model(spec: LossSpec) -> type[LossEntry]:
-    parameters = {parameter.name: _parameter_field(parameter) for parameter in spec.parameters}
+def loss_models(base: type[Model], suffix: str = "Loss", without: frozenset[str] = frozenset()) -> dict[str, type[Any]]:
+    """A model of every loss of the registry by its name, less the parameters whose kind is in `without`."""
+    return {name: _loss_model(spec, base, suffix, without) for name, spec in LOSSES.items()}
+
+
+def _loss_model(spec: LossSpec, base: type[Model], suffix: str, without: frozenset[str]) -> type[Any]:
+    taken = [parameter for parameter in spec.parameters if parameter.kind not in without]
+    parameters = {parameter.name: _parameter_field(parameter) for parameter in taken}
     fields: dict[str, Any] = {"name": (Literal[spec.name], Field(description=spec.summary)), **parameters}
-    title = spec.name.title().replace("_", "") + "Loss"
-    return create_model(title, __base__=LossEntry, __doc__=f"{spec.summary} {spec.formula}", **fields)
+    title = spec.name.title().replace("_", "") + suffix
+    return create_model(title, __base__=base, __doc__=f"{spec.summary} {spec.formula}", **fields)
 
 
-LOSS_MODELS: dict[str, type[LossEntry]] = {name: _loss_model(spec) for name, spec in LOSSES.items()}
+def one_of(models: dict[str, type[Any]]) -> Any:
+    """Any of these, told apart by `name`."""
+    return Annotated[reduce(or_, models.values()), Field(discriminator="name")]
 
 
-AnyLoss: Any = Annotated[reduce(or_, LOSS_MODELS.values()), Field(discriminator="name")]
+LOSS_MODELS: dict[str, type[LossEntry]] = loss_models(LossEntry)
+
+
+AnyLoss: Any = one_of(LOSS_MODELS)
 
 
 class LossRequest(TensorRequest):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
@@ -28,6 +28,13 @@ class Settings(BaseSettings):
         None, ge=1, description="Threads of every CPU batch; unset: 1 for small batches, all cores for large ones."
     )
 
+    models: str = Field(
+        "default",
+        description="Text models, comma-separated: default, a Hugging Face name or a folder, each as `source` or "
+        "`name=source`; empty: none. A request that names no model gets the first.",
+    )
+    model_dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Weights of text models.")
+
     max_body_bytes: int = Field(64 * MIB, ge=1, description="Largest request body, also after decompression.")
     max_answer_bytes: int = Field(64 * MIB, ge=1, description="Largest answer, estimated before it is computed.")
     max_pending_bytes: int = Field(
@@ -37,6 +44,8 @@ class Settings(BaseSettings):
     max_json_depth: int = Field(64, ge=8, le=1000, description="Deepest nesting of a JSON body.")
     max_job_cost: int = Field(1 << 30, ge=1, description="Largest job: batch × heads × n × m × passes.")
     max_losses: int = Field(32, ge=1, description="Losses of one request.")
+    max_texts: int = Field(256, ge=1, description="Texts of one request.")
+    max_permutations: int = Field(256, ge=1, description="Other word orders of one text.")
 
     max_queue_jobs: int = Field(
         256,
@@ -45,6 +54,7 @@ class Settings(BaseSettings):
     )
     max_batch_cost: int = Field(1 << 24, ge=1, description="Score elements of one batch; a larger job runs alone.")
     max_batch_jobs: int = Field(64, ge=1, le=4096, description="Jobs of one batch.")
+    max_batch_tokens: int = Field(4096, ge=1, description="Tokens of one text forward; a longer text runs alone.")
 
     deadline_s: float = Field(60.0, gt=0, description="Seconds after which a request is given up.")
     body_timeout_s: float = Field(30.0, gt=0, description="Seconds in which a request body must arrive.")
@@ -56,6 +66,32 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     run_directory: Path | None = Field(None, description="Parent of the socket directory; default: the temp dir.")
+
+    @field_validator("models")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        model_sources(value)
+        return value
+
+    @property
+    def model_sources(self) -> dict[str, str]:
+        """Where each text model comes from, by its name."""
+        return model_sources(self.models)
+
+
+def model_sources(given: str) -> dict[str, str]:
+    """`gpt2,my=/models/my` → {"gpt2": "gpt2", "my": "/models/my"}; a bare folder is named by its last part."""
+    sources: dict[str, str] = {}
+    for entry in filter(None, map(str.strip, given.split(","))):
+        name, equals, source = (part.strip() for part in entry.partition("="))
+        if not equals:
+            name, source = (Path(entry).name, entry) if entry.startswith((".", "/", "~")) else (entry, entry)
+        if not (name and source):
+            raise ValueError(f"expected `source` or `name=source`, came {entry!r}")
+        if name in sources:
+            raise ValueError(f"the model {name!r} is named twice")
+        sources[name] = source
+    return sources
 
 
 def available_cores() -> int:

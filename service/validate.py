@@ -1,38 +1,32 @@
 """From the fields of a body to a job: what is asked, whether it can be, and what it costs."""
 
 import time
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import orjson
-from pydantic import ValidationError
 
 from attnloss.errors import FieldError
 from attnloss.shapes import Shapes, resolve_shapes
 from service.arrays import as_floats, as_lengths, as_mask, check_window, in_rank_4
-from service.errors import FieldProblem, Invalid
+from service.errors import Invalid
 from service.job import Job, Kind
 from service.limits import check_limits
 from service.losses import JobLoss, job_loss
 from service.schemas import LOSS_MODELS, AttentionRequest, LossEntry, LossRequest, TensorRequest
 from service.settings import Settings
-
-RequestModel = TypeVar("RequestModel", bound=TensorRequest)
-
-_MOST_PROBLEMS = 20
-"""Wrong fields that one answer names."""
+from service.validation import validated
 
 
 def attention_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
     """The job of a POST /attention body. Raises Invalid or TooLarge."""
-    request = _validated(AttentionRequest, fields)
+    request = validated(AttentionRequest, fields)
     return _job("attention", request, _shapes(request), list(dict.fromkeys(request.returns)), [], settings, job_id)
 
 
 def loss_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
     """The job of a POST /loss body. Raises Invalid or TooLarge."""
-    request = _validated(LossRequest, fields)
+    request = validated(LossRequest, fields)
     entries = request.losses or [_default_loss(request)]
     if len(entries) > settings.max_losses:
         raise Invalid.field("losses", f"expected at most {settings.max_losses}, came {len(entries)}")
@@ -45,32 +39,6 @@ def loss_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
         if label in labels[:i]:
             raise Invalid.field(f"losses[{i}].label", f"{label!r} is taken by losses[{labels.index(label)}]")
     return _job("loss", request, shapes, list(dict.fromkeys(request.returns)), losses, settings, job_id)
-
-
-def _validated(model: type[RequestModel], fields: dict[str, Any]) -> RequestModel:
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        told = error.errors(include_url=False)[:_MOST_PROBLEMS]
-        problems = [FieldProblem(_path(item["loc"]), _message(item)) for item in told]
-        first = problems[0]
-        raise Invalid(f"{first.field}: {first.message}", errors=problems) from None
-
-
-def _path(loc: Sequence[int | str]) -> str:
-    """`("losses", 0, "cross_entropy", "eps")` → `losses[0].eps`; the tag of a union is no part of the body."""
-    path = ""
-    for i, part in enumerate(loc):
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif not (part in LOSS_MODELS and i == 2):
-            path += f".{part}" if path else part
-    return path
-
-
-def _message(item: Any) -> str:
-    messages = {"extra_forbidden": "unknown field", "missing": "this field is needed"}
-    return messages.get(item["type"]) or str(item["msg"])
 
 
 def _default_loss(request: LossRequest) -> LossEntry:

@@ -32,8 +32,9 @@ _NOT_STATISTICS = ("loss", "per_query", "grad")
 class Worker:
     """Owns one device. `run` never raises for a job's sake and answers every job of the batch exactly once."""
 
-    def __init__(self, device: str, cpu_threads: int | None = None) -> None:
+    def __init__(self, device: str, cpu_threads: int | None = None, max_batch_tokens: int = 4096) -> None:
         self.device = resolve_device(device)
+        self._max_batch_tokens = max_batch_tokens
         self._fixed_threads = cpu_threads
         self._cores = available_cores()
         # arrays from the link are read-only views of its frames; nothing here writes to an input
@@ -45,7 +46,7 @@ class Worker:
             torch.set_num_threads(self._fixed_threads or (self._cores if all_cores else 1))
         start_s = time.monotonic()
         queue_s = [start_s - job.arrival_s for job in batch.jobs]
-        results, failure = _attempt(batch, self.device)
+        results, failure = self._attempt(batch)
         if failure is not None and len(batch) > 1:
             log.warning("batch split", jobs=len(batch), cause=failure.detail)
             return [self._run_alone(job) for job in batch.jobs]
@@ -60,13 +61,16 @@ class Worker:
     def _run_alone(self, job: Job) -> Outcome:
         return self.run(Batch((job,), job.cost, padded=False))[0]
 
+    def _attempt(self, batch: Batch) -> tuple[list[dict[str, Any]], ServiceError | None]:
+        """The results, or what went wrong; the tensors of a failed attempt are free when this returns."""
+        try:
+            if batch.jobs[0].kind == "text":
+                from service.text.run import text_results  # loaded long since, by what tokenised the job
 
-def _attempt(batch: Batch, device: torch.device) -> tuple[list[dict[str, Any]], ServiceError | None]:
-    """The results, or what went wrong; the tensors of a failed attempt are free when this returns."""
-    try:
-        return _results(batch, device), None
-    except Exception as error:
-        return [], _failure(batch.jobs[0], error)
+                return text_results(batch.jobs, self._max_batch_tokens), None
+            return _results(batch, self.device), None
+        except Exception as error:
+            return [], _failure(batch.jobs[0], error)
 
 
 def _failure(job: Job, error: Exception) -> ServiceError:

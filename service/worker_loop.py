@@ -21,6 +21,7 @@ from service.errors import DeadlinePassed
 from service.job import Job, Outcome
 from service.messages import CANCEL, HELLO, JOB, STATE, job_from, outcome_frames, send
 from service.metrics import WorkerMetrics
+from service.text.desk import Desk
 from service.worker import Worker
 
 ALL_CORES_FROM_S = 2e-3
@@ -69,6 +70,7 @@ class WorkerLoop:
         address: where to listen.
         announcement: survives a kill, so that the next worker knows what this one was computing.
         metrics: what is measured.
+        desk: receives the text jobs, and tokenises them before they go to the batcher.
 
     """
 
@@ -80,12 +82,14 @@ class WorkerLoop:
         address: str,
         announcement: Announcement,
         metrics: WorkerMetrics,
+        desk: Desk,
     ) -> None:
         self._worker = worker
         self._batcher = batcher
         self._announcement = announcement
         self._metrics = metrics
         self._link = threading.Lock()
+        self._waking = threading.Lock()
         self._ended = threading.Event()
         self._computing: frozenset[bytes] = frozenset()
         self._end_by_s: float | None = None
@@ -106,11 +110,13 @@ class WorkerLoop:
         self._poller = zmq.Poller()
         self._poller.register(self._router, zmq.POLLIN)
         self._poller.register(self._wake_read, zmq.POLLIN)
+        self._desk = desk
 
     def run(self) -> None:
         """Compute until ended and empty; closes what it opened."""
         attendant = threading.Thread(target=self._attend, name="attendant", daemon=True)
         attendant.start()
+        self._desk.start(self._wake)
         try:
             while self._receive_until_there_is_work():
                 late = self._batcher.expire(time.monotonic())
@@ -121,27 +127,51 @@ class WorkerLoop:
                     self._compute(batch)
         finally:
             self._ended.set()
+            self._desk.close()
             attendant.join()
             self._router.close()
             self._announcement.close()
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+            with self._waking:
+                os.close(self._wake_read)
+                os.close(self._wake_write)
+                self._wake_write = -1
 
     def end(self, within_s: float) -> None:
         """Finish the jobs that wait, for at most `within_s`, then let `run` return. Any thread may call it, once."""
         self._end_by_s = time.monotonic() + within_s
-        os.write(self._wake_write, b"!")
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let `run` look around; any thread may call it."""
+        with self._waking:
+            if self._wake_write >= 0:
+                os.write(self._wake_write, b"!")
 
     def _receive_until_there_is_work(self) -> bool:
         """Take in what has arrived, waiting if nothing has; false when the end has come."""
         with self._link:
             self._receive()
+            self._take_tokenised()
             while not len(self._batcher):
-                if self._end_by_s is not None:
+                if self._end_by_s is not None and not len(self._desk):
                     return False
-                self._poller.poll()
+                if dict(self._poller.poll(self._patience_ms())).get(self._wake_read):
+                    os.read(self._wake_read, 4096)
+                elif self._end_by_s is not None and time.monotonic() >= self._end_by_s:
+                    return False
                 self._receive()
+                self._take_tokenised()
         return self._end_by_s is None or time.monotonic() < self._end_by_s
+
+    def _patience_ms(self) -> int | None:
+        return None if self._end_by_s is None else max(0, round(1e3 * (self._end_by_s - time.monotonic())))
+
+    def _take_tokenised(self) -> None:
+        for each in self._desk.take():
+            if isinstance(each, Job):
+                self._batcher.put(each)
+            else:
+                send(self._router, [each.job_id[:_ROUTE_BYTES], *outcome_frames(each)])
 
     def _compute(self, batch: Batch) -> None:
         self._computing = frozenset(job.id for job in batch.jobs)
@@ -178,12 +208,19 @@ class WorkerLoop:
     def _understand(self, sender: bytes, frames: list[zmq.Frame]) -> None:
         kind = frames[0].bytes
         if kind == HELLO:
-            self._router.send_multipart([sender, STATE, orjson.dumps(self._state)])
+            state = self._state | {"models": self._desk.public()}
+            self._router.send_multipart([sender, STATE, orjson.dumps(state)])
         elif kind == JOB:
             if frames[1].bytes not in self._computing:  # sent again after a lost connection
-                self._batcher.put(job_from(frames))
+                self._put(job_from(frames))
         elif kind == CANCEL:
-            self._batcher.remove(frames[1].bytes)
+            self._batcher.remove(frames[1].bytes) or self._desk.remove(frames[1].bytes)
+
+    def _put(self, job: Job) -> None:
+        if job.kind != "text":
+            self._batcher.put(job)
+        elif job.id not in self._batcher:
+            self._desk.put(job)
 
 
 _TOO_LATE = DeadlinePassed("The deadline passed before the computation began.")

@@ -23,6 +23,7 @@ from service.logs import configure_logs
 from service.metrics import WorkerMetrics
 from service.rundir import RunDirectory
 from service.settings import Settings
+from service.text.desk import Desk
 from service.worker import Worker
 from service.worker_loop import Announcement, WorkerLoop
 
@@ -37,12 +38,13 @@ def main() -> None:
     settings = Settings.model_validate(brief["settings"])
     configure_logs(settings.log_level)
     directory = RunDirectory(Path(brief["directory"]))
-    worker = Worker(settings.device, settings.cpu_threads)
+    worker = Worker(settings.device, settings.cpu_threads, settings.max_batch_tokens)
     cost_model = warm_up(worker)
     batcher = Batcher(BatchLimits(settings.max_batch_cost, settings.max_batch_jobs), cost_model)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    desk = Desk(settings, worker.device)
     announcement = Announcement(directory.announced, settings.max_batch_jobs)
-    loop = WorkerLoop(worker, batcher, context, directory.address, announcement, WorkerMetrics())
+    loop = WorkerLoop(worker, batcher, context, directory.address, announcement, WorkerMetrics(), desk)
     threading.Thread(target=_end_with_stdin, args=(loop, settings.drain_s), daemon=True).start()
     directory.up(os.getpid()).touch()
     directory.gave_up.unlink(missing_ok=True)

@@ -1,11 +1,17 @@
 """POST /attention: outputs, weights and statistics of attention."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
+from service.job import Job
 from service.openapi import described
 from service.routes.tensors import answer
 from service.schemas import AttentionAnswer, AttentionRequest
+from service.settings import Settings
 from service.state import ServiceState, state_of
+from service.text.schemas import TextAnswer, TextAttentionRequest
+from service.text.validate import is_text, text_attention_job
 from service.validate import attention_job
 
 router = APIRouter()
@@ -26,7 +32,38 @@ ANSWER = {
 }
 
 
-@router.post("/attention", **described(AttentionRequest, AttentionAnswer, EXAMPLE, ANSWER))
+TEXT = {"text": "I love programming", "layers": [-1], "heads": [0], "return": ["weights", "entropy"]}
+
+TEXT_ANSWER = {
+    "model": "default",
+    "results": [
+        {
+            "tokens": ["<|text|>", "I", " love", " programming"],
+            "offsets": [[0, 0], [0, 1], [1, 6], [6, 18]],
+            "layers": [
+                {
+                    "layer": 5,
+                    "site": "decoder",
+                    "weights": [
+                        [[1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0], [0.2, 0.3, 0.5, 0.0], [0.1, 0.2, 0.3, 0.4]]
+                    ],
+                    "entropy": [[0.0, 0.6931472, 1.0296531, 1.2798543]],
+                }
+            ],
+        }
+    ],
+    "backend": "native",
+    "device": "cpu",
+}
+
+EXAMPLES = {"tensors": EXAMPLE, "text": TEXT}
+ANSWERS = {"tensors": ANSWER, "text": TEXT_ANSWER}
+
+
+@router.post(
+    "/attention",
+    **described([AttentionRequest, TextAttentionRequest], [AttentionAnswer, TextAnswer], EXAMPLES, ANSWERS),
+)
 async def attention(request: Request) -> Response:
     """Attention of tensors: softmax(QKᵀ·scale)V, its weights and their statistics."""
     return await answer_attention(request, state_of(request))
@@ -34,4 +71,8 @@ async def attention(request: Request) -> Response:
 
 async def answer_attention(request: Request, state: ServiceState) -> Response:
     """What the envelope calls for this path, past the router."""
-    return await answer(request, state, "/attention", attention_job)
+    return await answer(request, state, "/attention", _job)
+
+
+def _job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
+    return (text_attention_job if is_text(fields) else attention_job)(fields, settings, job_id)

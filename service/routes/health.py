@@ -18,10 +18,16 @@ async def live() -> dict[str, bool]:
 
 @router.get("/health/ready", responses={503: {"description": "Not ready; the body says which worker is not."}})
 async def ready(request: Request) -> Response:
-    """200 when a worker has computed a forward since its last failure and the server is not draining, else 503."""
+    """200 when a worker has computed a forward since its last failure and the server is not draining, else 503.
+
+    `models` says of each text model whether it is loading, ready or failed; tensors do not wait for them.
+    """
     state = state_of(request)
     is_ready = state.link.worker.state == "ready" and not state.draining
-    body: dict[str, Any] = {"ready": is_ready, "workers": [state.link.worker.public()], "models": {}}
+    worker = state.link.worker
+    models = dict.fromkeys(state.settings.model_sources, "loading")
+    models |= {entry["name"]: entry["state"] for entry in worker.models}
+    body: dict[str, Any] = {"ready": is_ready, "workers": [worker.public()], "models": models}
     return JSONResponse(body, 200 if is_ready else 503)
 
 

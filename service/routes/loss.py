@@ -1,11 +1,17 @@
 """POST /loss: losses over attention weights, with gradients."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
+from service.job import Job
 from service.openapi import described
 from service.routes.tensors import answer
 from service.schemas import LossAnswer, LossRequest
+from service.settings import Settings
 from service.state import ServiceState, state_of
+from service.text.schemas import TextAnswer, TextLossRequest
+from service.text.validate import is_text, text_loss_job
 from service.validate import loss_job
 
 router = APIRouter()
@@ -29,7 +35,35 @@ ANSWER = {
 }
 
 
-@router.post("/loss", **described(LossRequest, LossAnswer, EXAMPLE, ANSWER))
+TEXT = {"text": "I love programming", "order": {"permutations": 16}}
+
+TEXT_ANSWER = {
+    "model": "default",
+    "results": [
+        {
+            "tokens": ["<|text|>", "I", " love", " programming"],
+            "offsets": [[0, 0], [0, 1], [1, 6], [6, 18]],
+            "log_probs": [None, -4.0, -7.0, -9.0],
+            "loss": 6.6666667,
+            "perplexity": 785.7720,
+            "bits_per_byte": 1.6029944,
+            "order": {
+                "given": 20.0,
+                "rank": 1,
+                "of": 2,
+                "best": "I love programming",
+                "shuffles": [{"text": "love I programming", "nats": 24.0}],
+            },
+        }
+    ],
+    "device": "cpu",
+}
+
+EXAMPLES = {"tensors": EXAMPLE, "text": TEXT}
+ANSWERS = {"tensors": ANSWER, "text": TEXT_ANSWER}
+
+
+@router.post("/loss", **described([LossRequest, TextLossRequest], [LossAnswer, TextAnswer], EXAMPLES, ANSWERS))
 async def loss(request: Request) -> Response:
     """Losses over the attention weights of tensors, reduced or per query, and their gradients."""
     return await answer_loss(request, state_of(request))
@@ -37,4 +71,8 @@ async def loss(request: Request) -> Response:
 
 async def answer_loss(request: Request, state: ServiceState) -> Response:
     """What the envelope calls for this path, past the router."""
-    return await answer(request, state, "/loss", loss_job)
+    return await answer(request, state, "/loss", _job)
+
+
+def _job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
+    return (text_loss_job if is_text(fields) else loss_job)(fields, settings, job_id)

@@ -3,9 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from attnloss.registry import LOSSES
+from service.state import state_of
 
 router = APIRouter()
 
@@ -17,6 +18,12 @@ async def losses() -> dict[str, Any]:
 
 
 @router.get("/models")
-async def models() -> dict[str, Any]:
-    """The language models that are loaded."""
-    return {"models": []}
+async def models(request: Request) -> dict[str, Any]:
+    """The text models: architecture, layers, heads, context length, dtype, device, revision; the first is the default.
+
+    `state` is loading, ready or failed; `layout` is how the worker batches texts.
+    """
+    state = state_of(request)
+    known = {entry["name"]: entry for entry in state.link.worker.models}
+    configured = state.settings.model_sources
+    return {"models": [known.get(name, {"name": name, "state": "loading"}) for name in configured]}

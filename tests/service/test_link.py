@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import zmq
 
 from service.batcher import Batch, Batcher, BatchLimits
@@ -18,6 +19,7 @@ from service.job import Job, Outcome
 from service.link import Link
 from service.metrics import WorkerMetrics
 from service.settings import Settings
+from service.text.desk import Desk
 from service.validate import attention_job, loss_job
 from service.worker import Worker
 from service.worker_loop import Announcement, WorkerLoop
@@ -49,7 +51,8 @@ def serving(
 ) -> Iterator[WorkerLoop]:
     announcement = Announcement(tmp_path / "announced", 64)
     batcher = Batcher(BatchLimits(1 << 24, 64), CostModel(call_s=3e-4, element_s=2e-9, padded_element_s=6e-9))
-    loop = WorkerLoop(worker or SlowWorker(), batcher, context, address, announcement, WorkerMetrics())
+    desk = Desk(Settings(models=""), torch.device("cpu"))
+    loop = WorkerLoop(worker or SlowWorker(), batcher, context, address, announcement, WorkerMetrics(), desk)
     thread = threading.Thread(target=loop.run)
     thread.start()
     try:

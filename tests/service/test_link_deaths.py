@@ -27,7 +27,7 @@ class ScriptedWorker:
         self.jobs: list[Job] = []
         self.cancelled: list[bytes] = []
         self.answers = True
-        self._state = {"pid": 1, "device": "cpu", "incarnation": os.urandom(8).hex()}
+        self._state = {"pid": 1, "device": "cpu", "incarnation": os.urandom(8).hex(), "models": []}
         self._state |= {"suspects": [job_id.hex() for job_id in suspects]}
         self._router = context.socket(zmq.ROUTER)
         self._router.set(zmq.ROUTER_HANDOVER, 1)

@@ -1,0 +1,175 @@
+"""What came of a text, as the answer has it."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from attnloss.probe import AttentionRecord
+from torch import Tensor
+
+from service.text import reorder, words
+from service.text.encoding import Encoding, scored_bytes
+from service.text.forward import Forwarded
+from service.text.prepare import Prepared, Text
+
+
+def named(text: Text, options: dict[str, Any]) -> dict[str, Any]:
+    """Tokens and offsets, or words and theirs."""
+    answer: dict[str, Any] = {}
+    for prefix, encoding in (("", text.encoding), ("target_", text.target)):
+        if encoding is not None:
+            units = words.units(encoding) if options["aggregate"] else encoding
+            answer[f"{prefix}tokens"] = list(units.tokens)
+            answer[f"{prefix}offsets"] = [list(offset) for offset in units.offsets]
+    if text.truncated:
+        answer["truncated"] = True
+    return answer
+
+
+def layers(text: Text, ready: Prepared, options: dict[str, Any], came: Forwarded) -> dict[str, Any]:
+    """`layers`, and `reorder` where it is asked for."""
+    rows, columns = _sides(text, ready.site)
+    cut = _Cut(came, options, rows, columns)
+    answer: dict[str, Any] = {}
+    asked = [name for name in dict.fromkeys(options["returns"]) if name not in ("loss", "alternatives")]
+    if asked or ready.needs.losses:
+        answer["layers"] = [cut.layer(record, asked, options.get("reduction")) for record in came.records]
+    if options["reorder"] is not None:
+        answer["reorder"] = _reordered(text, options["reorder"], cut, came.records)
+    return answer
+
+
+def _sides(text: Text, site: str) -> tuple[Encoding, Encoding]:
+    """The tokens that ask and those that are looked at; of a decoder, row t is the query that predicts token t."""
+    own, target = text.encoding, text.target or text.encoding
+    return {"encoder": (own, own), "cross": (target, own)}.get(site, (target, target))
+
+
+class _Cut:
+    """One text's part of a batch's records."""
+
+    def __init__(self, came: Forwarded, options: dict[str, Any], rows: Encoding, columns: Encoding) -> None:
+        self.row, self.n, self.m = came.row, came.queries, came.keys
+        self.options = options
+        self.rows = words.units(rows) if options["aggregate"] or options["reorder"] else None
+        self.columns = words.units(columns) if self.rows is not None else None
+
+    def layer(self, record: AttentionRecord, asked: Sequence[str], reduction: str | None) -> dict[str, Any]:
+        answer: dict[str, Any] = {"layer": record.layer, "site": record.site}
+        for name in asked:
+            if name == "top":
+                index, weight = (self.values(record, f"top_{part}") for part in ("index", "weight"))
+                answer["top"] = {"index": index, "weight": weight}
+            else:
+                answer[name] = self.merged(record, name) if self.options["aggregate"] else self.statistic(record, name)
+        if record.losses:
+            answer["losses"] = {label: self.loss(record, label, str(reduction)) for label in record.losses}
+        return answer
+
+    def statistic(self, record: AttentionRecord, name: str) -> np.ndarray:
+        if name == "received":
+            return _numpy(record.values[name][self.row, :, : self.m])
+        if name != "weights":
+            return self.values(record, name)
+        weights = record.values[name][self.row, :, : self.n, : self.m]
+        (top, bottom), (left, right) = self.options["queries"] or (0, self.n), self.options["keys"] or (0, self.m)
+        return _numpy(weights[:, top:bottom, left:right])
+
+    def values(self, record: AttentionRecord, name: str) -> np.ndarray:
+        return _numpy(record.values[name][self.row, :, : self.n])
+
+    def merged(self, record: AttentionRecord, name: str) -> np.ndarray:
+        assert self.rows is not None
+        assert self.columns is not None
+        if name == "weights":
+            whole = _numpy(record.values[name][self.row, :, : self.n, : self.m])
+            return words.merge_weights(whole, self.rows, self.columns)
+        if name == "received":
+            return words.merge_received(_numpy(record.values[name][self.row, :, : self.m]), self.columns)
+        return words.merge_mean(self.values(record, name), self.rows)
+
+    def loss(self, record: AttentionRecord, label: str, reduction: str) -> Any:
+        """A number for each head, or with reduction none its queries; one number where a loss has none per head."""
+        loss, values = record.built[label], record.losses[label][self.row : self.row + 1]
+        counts = record.counts[self.row : self.row + 1, :, : self.n]
+        if loss.unit == "batch" or loss.own_reduction is not None:
+            return _numpy(loss.reduce(_own(values, loss.unit, self.n), counts, self.m, reduction)).reshape(())[()]
+        if loss.unit == "query" and reduction == "none":
+            each = _numpy(values[0, :, : self.n])
+            return each if self.rows is None or not self.options["aggregate"] else words.merge_mean(each, self.rows)
+        heads = [
+            loss.reduce(_own(values[:, h : h + 1], loss.unit, self.n), counts[:, h : h + 1], self.m, reduction)
+            for h in range(values.shape[1])
+        ]
+        return np.array([float(value) for value in heads], np.float32)
+
+
+def _own(values: Tensor, unit: str, n: int) -> Tensor:
+    return values[..., :n] if unit == "query" else values
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())
+
+
+def _reordered(text: Text, by: str, cut: _Cut, records: Sequence[AttentionRecord]) -> dict[str, Any]:
+    """The words in the order that their weights give, mean over the layers and heads asked for."""
+    units = cut.rows
+    assert units is not None
+    ordinary = np.array([not special for special in units.special])
+    seen = np.mean([_seen_by(record, cut, units) for record in records], axis=0)[ordinary]
+    if by == "received":
+        received = np.mean([cut.merged(record, "received").mean(0) for record in records], axis=0)[ordinary]
+        order = reorder.by_received(received, seen)
+    else:
+        weights = np.mean([cut.merged(record, "weights").mean(0) for record in records], axis=0)
+        order = reorder.by_attention(weights[np.ix_(ordinary, ordinary)], seen)
+    names = [token for token, kept in zip(units.tokens, ordinary, strict=True) if kept]
+    placed = [names[i] for i in order]
+    return {"by": by, "words": placed, "index": order, "text": " ".join(placed)}
+
+
+def _seen_by(record: AttentionRecord, cut: _Cut, units: words.Units) -> np.ndarray:
+    """How many queries may look at a token of each word, mean over its tokens."""
+    counts = _numpy(record.counts[cut.row, 0, : cut.n])
+    causal = cut.n > 1 and counts[0] < counts[-1]
+    seen = cut.n - np.arange(cut.n) if causal else np.full(cut.n, cut.n)
+    return words.merge_mean(seen.astype(np.float64), units)
+
+
+def scores(text: Text, options: dict[str, Any], came: Forwarded, tokenizer: Any) -> dict[str, Any]:
+    """Log-probabilities, loss, perplexity and bits per byte; and alternatives where they are asked for."""
+    assert came.log_probs is not None
+    encoding = text.target or text.encoding
+    given = [None if math.isnan(value) else float(value) for value in came.log_probs]
+    scored = [value is not None for value in given]
+    nats = -math.fsum(value for value in given if value is not None)
+    mean = nats / sum(scored)
+    answer: dict[str, Any] = {}
+    if "loss" in options["returns"]:
+        units = words.units(encoding) if options["aggregate"] else None
+        answer["log_probs"] = given if units is None else words.merge_log_probs(given, units)
+        answer["loss"] = mean
+        answer["perplexity"] = math.exp(mean) if mean < 700 else None
+        size = scored_bytes(encoding, scored)
+        answer["bits_per_byte"] = nats / math.log(2) / size if size else None
+    if came.likeliest is not None:
+        answer["alternatives"] = _alternatives(came.likeliest, scored, tokenizer)
+    return answer
+
+
+def _alternatives(
+    likeliest: tuple[np.ndarray, np.ndarray], scored: Sequence[bool], tokenizer: Any
+) -> list[list[dict[str, Any]] | None]:
+    ids, log_probs = likeliest
+    words = {int(i): tokenizer.decode([int(i)]) for i in np.unique(ids[ids >= 0])}
+    return [
+        [
+            {"token": words[int(i)], "id": int(i), "log_prob": float(value)}
+            for i, value in zip(ids[place], log_probs[place], strict=True)
+        ]
+        if is_scored
+        else None
+        for place, is_scored in enumerate(scored)
+    ]

@@ -1,0 +1,93 @@
+"""Whether a model can do what is asked of it, told before anything is tokenised."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.errors import Invalid
+from service.text.encoding import Encoding, encode
+from service.text.models import TextModel
+
+
+def site(options: dict[str, Any], model: TextModel) -> str:
+    """Which attention is asked for. Raises Invalid for what the model has not."""
+    decodes = options["target_text"] is not None
+    if decodes and model.kind != "encoder-decoder":
+        raise Invalid.field("target_text", f"{model.name} is no encoder-decoder model, it reads `text` alone")
+    found: str = options["site"] or ("cross" if decodes else next(iter(model.layers)))
+    if found not in model.layers:
+        raise Invalid.field("site", f"{model.name} has {' and '.join(model.layers)}, came {found}")
+    if model.kind == "encoder-decoder" and found != "encoder" and not decodes:
+        raise Invalid.field("target_text", f"needed for {found} attention of {model.name}, an encoder-decoder model")
+    if options["endpoint"] == "loss" and options["teacher"] is None:
+        _check_scores(options, model)
+    if options["reorder"] is not None and found != "encoder" and model.kind == "encoder-decoder":
+        raise Invalid.field("reorder", "orders the words of `text` by attention among themselves: site encoder")
+    return found
+
+
+def scores_tokens(options: dict[str, Any]) -> bool:
+    """Whether token losses are among what a job asks for."""
+    if options["endpoint"] != "loss" or options["teacher"] is not None:
+        return False
+    return "loss" in options["returns"] or "alternatives" in options["returns"]
+
+
+def _check_scores(options: dict[str, Any], model: TextModel) -> None:
+    if model.kind == "encoder":
+        of_maps = options["losses"] and set(options["returns"]) <= {"loss"}
+        if options["order"] is not None or options["stride"] is not None or not (of_maps or not scores_tokens(options)):
+            why = "is an encoder: each token sees those after it, so there is no loss of predicting them"
+            raise Invalid.field(
+                "model", f"{model.name} {why}; it has `losses` over its attention, or ask a causal model"
+            )
+    elif model.kind == "encoder-decoder":
+        for name in ("order", "stride"):
+            if options[name] is not None:
+                raise Invalid.field(name, f"needs a causal model, {model.name} is an encoder-decoder")
+        if scores_tokens(options) and options["target_text"] is None:
+            raise Invalid.field("target_text", f"needed: {model.name}, an encoder-decoder, scores it given `text`")
+    if options["order"] is not None and model.bos is None:
+        raise Invalid.field("order", f"{model.name} has no token to begin a text with, so first words have no nats")
+
+
+def pairs(options: dict[str, Any], teacher: TextModel, student: TextModel | None, site: str) -> list[list[int]]:
+    """Layers [teacher's, student's] to compare, non-negative. Raises Invalid where they cannot be."""
+    if student is None:
+        return []
+    if site not in student.layers:
+        raise Invalid.field("student", f"{student.name} has no {site} attention, {teacher.name} has")
+    counts = teacher.layers[site], student.layers[site]
+    pairs: list[list[int]] | None = options["layers"]
+    if pairs is None:
+        if counts[0] != counts[1]:
+            raise Invalid.field("layers", f"needed: the teacher has {counts[0]} layers, the student {counts[1]}")
+        pairs = [[i, i] for i in range(counts[0])]
+    for k, pair in enumerate(pairs):
+        for layer, count, name in zip(pair, counts, ("teacher", "student"), strict=True):
+            if not -count <= layer < count:
+                raise Invalid.field(f"layers[{k}]", f"the {name} has {count} layers, came {layer}")
+    if teacher.heads[site] != student.heads[site]:
+        came = (
+            f"the teacher has {teacher.heads[site]} heads, the student {student.heads[site]}; maps compare one by one"
+        )
+        raise Invalid.field("student", came)
+    return [[layer % count for layer, count in zip(pair, counts, strict=True)] for pair in pairs]
+
+
+def check_places(name: str, asked: Sequence[int] | None, count: int) -> None:
+    """Raise Invalid for a layer or a head that is not there, or is named twice."""
+    for k, place in enumerate(asked or ()):
+        if not -count <= place < count:
+            raise Invalid.field(f"{name}[{k}]", f"expected {-count}…{count - 1}, came {place}")
+    numbers = [place % count for place in asked or ()]
+    if len(set(numbers)) < len(numbers):
+        raise Invalid.field(name, f"names one twice: {list(asked or ())}")
+
+
+def check_same_tokens(encoding: Encoding, text: str, student: TextModel, place: str) -> None:
+    """Raise Invalid where the student would read a text as other tokens."""
+    if encode(student.tokenizer, text, field=f"text{place}").ids[: len(encoding.ids)] != encoding.ids:
+        raise Invalid.field("student", f"{student.name} reads text{place} as other tokens than the teacher")
+    if student.context is not None and len(encoding.ids) > student.context:
+        came = f"{len(encoding.ids)} tokens, and the context of {student.name} has {student.context}"
+        raise Invalid.field(f"text{place}", came)

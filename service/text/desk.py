@@ -1,0 +1,144 @@
+"""Where text jobs are received: a thread that loads the models and then tokenises, while the device computes.
+
+Text that arrives while its model loads waits here; tensors do not.
+"""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import torch
+
+from service.errors import ComputeFailed, DeadlinePassed, ServiceError, Unavailable
+from service.job import Job, Outcome
+from service.settings import Settings
+from service.text.errors import ModelUnusable
+
+if TYPE_CHECKING:
+    from service.text.models import TextModel
+
+log = structlog.get_logger()
+
+
+@dataclass
+class _State:
+    """A configured model, if it is loaded, and what GET /models tells of it: loading, ready, or why it failed."""
+
+    source: str
+    model: "TextModel | None" = None
+    told: dict[str, Any] = field(default_factory=dict)
+
+
+class Desk:
+    """Text jobs in; tokenised jobs, or outcomes of those that cannot be, out of `take`.
+
+    Args:
+        settings: which models, and the limits of jobs.
+        device: where models are put.
+
+    """
+
+    def __init__(self, settings: Settings, device: torch.device) -> None:
+        self._settings = settings
+        self._device = device
+        self._wake: Callable[[], None] = lambda: None
+        self._models = {
+            name: _State(source, told={"name": name, "state": "loading"})
+            for name, source in settings.model_sources.items()
+        }
+        self._arrived: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._held: dict[bytes, Job] = {}
+        self._done: deque[Job | Outcome] = deque()
+        self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Begin to load; `wake` is called from the desk's thread whenever there is something to take."""
+        self._wake = wake
+        if self._models:
+            self._thread.start()
+
+    def put(self, job: Job) -> None:
+        """Take in a text job."""
+        if job.id not in self._held:
+            self._held[job.id] = job
+            self._arrived.put(job)
+
+    def remove(self, job_id: bytes) -> bool:
+        """Forget a job nobody waits for."""
+        return self._held.pop(job_id, None) is not None
+
+    def __contains__(self, job_id: bytes) -> bool:
+        return job_id in self._held
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def take(self) -> list[Job | Outcome]:
+        """What has been tokenised, or refused, since the last call; the caller's thread alone calls it."""
+        taken = []
+        while self._done:
+            each = self._done.popleft()
+            job_id = each.id if isinstance(each, Job) else each.job_id
+            if self._held.pop(job_id, None) is not None:
+                taken.append(each)
+        return taken
+
+    def public(self) -> list[dict[str, Any]]:
+        """The entries of GET /models."""
+        return [state.told for state in self._models.values()]
+
+    def close(self) -> None:
+        """End the thread after the job in hand; a model that still loads is left to the process's end."""
+        self._arrived.put(None)
+
+    def _work(self) -> None:
+        for name, state in self._models.items():
+            self._load(name, state)
+            self._wake()
+        while (job := self._arrived.get()) is not None:
+            if job.id in self._held:
+                self._done.append(self._tokenised(job))
+                self._wake()
+
+    def _load(self, name: str, state: _State) -> None:
+        began_s = time.monotonic()
+        try:
+            from service.text.models import load  # loads torch's company, which takes seconds
+
+            state.model = load(name, state.source, self._settings.model_dtype, self._device)
+            state.told = {"name": name, "state": "ready"} | state.model.public()
+            log.info("model ready", model=name, took_s=round(time.monotonic() - began_s, 2), layout=state.model.layout)
+        except ModelUnusable as error:
+            state.told = {"name": name, "state": "failed", "why": str(error)}
+            log.error("model failed", model=name, source=state.source, why=str(error))
+        except Exception:
+            state.told = {"name": name, "state": "failed", "why": "the cause is in the server's log"}
+            log.exception("model failed", model=name, source=state.source)
+
+    def _tokenised(self, job: Job) -> Job | Outcome:
+        if job.deadline_s <= time.monotonic():
+            return Outcome(job.id, error=DeadlinePassed("The deadline passed before the computation began.").to_wire())
+        from service.text.prepare import prepared
+
+        try:
+            first = job.options.get("teacher") or job.options["model"] or next(iter(self._models))
+            student = job.options.get("student")
+            model = self._model(first)
+            return prepared(job, model, None if student is None else self._model(student), self._settings)
+        except ServiceError as error:
+            return Outcome(job.id, error=error.to_wire())
+        except Exception as error:
+            log.error("text job failed", job=job.id.hex(), exc_info=error)
+            failed = ComputeFailed("The text could not be read; the cause is in the server's log.")
+            return Outcome(job.id, error=failed.to_wire())
+
+    def _model(self, name: str) -> "TextModel":
+        state = self._models[name]
+        if state.model is None:
+            raise Unavailable(f"The model {name} could not be loaded: {state.told['why']}")
+        return state.model
