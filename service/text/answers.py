@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from attnloss.probe import AttentionRecord
 from torch import Tensor
 
+from attnloss.probe import AttentionRecord
 from service.text import reorder, words
 from service.text.encoding import Encoding, scored_bytes
 from service.text.forward import Forwarded
@@ -59,8 +59,10 @@ class _Cut:
         answer: dict[str, Any] = {"layer": record.layer, "site": record.site}
         for name in asked:
             if name == "top":
-                index, weight = (self.values(record, f"top_{part}") for part in ("index", "weight"))
-                answer["top"] = {"index": index, "weight": weight}
+                answer["top"] = {
+                    "index": self.top(record, "index", missing=-1),
+                    "weight": self.top(record, "weight", missing=0),
+                }
             else:
                 answer[name] = self.merged(record, name) if self.options["aggregate"] else self.statistic(record, name)
         if record.losses:
@@ -79,6 +81,12 @@ class _Cut:
     def values(self, record: AttentionRecord, name: str) -> np.ndarray:
         return _numpy(record.values[name][self.row, :, : self.n])
 
+    def top(self, record: AttentionRecord, part: str, *, missing: int) -> np.ndarray:
+        """The strongest keys, as many as were asked for, whatever a short text has."""
+        found = self.values(record, f"top_{part}")
+        beyond = self.options["top_k"] - found.shape[-1]
+        return np.pad(found, ((0, 0), (0, 0), (0, beyond)), constant_values=missing)
+
     def merged(self, record: AttentionRecord, name: str) -> np.ndarray:
         assert self.rows is not None
         assert self.columns is not None
@@ -91,7 +99,7 @@ class _Cut:
 
     def loss(self, record: AttentionRecord, label: str, reduction: str) -> Any:
         """A number for each head, or with reduction none its queries; one number where a loss has none per head."""
-        loss, values = record.built[label], record.losses[label][self.row : self.row + 1]
+        loss, values = record.terms[label], record.losses[label][self.row : self.row + 1]
         counts = record.counts[self.row : self.row + 1, :, : self.n]
         if loss.unit == "batch" or loss.own_reduction is not None:
             return _numpy(loss.reduce(_own(values, loss.unit, self.n), counts, self.m, reduction)).reshape(())[()]

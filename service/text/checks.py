@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from attnloss.registry import LOSSES
 from service.errors import Invalid
 from service.text.encoding import Encoding, encode
 from service.text.models import TextModel
@@ -82,6 +83,24 @@ def check_places(name: str, asked: Sequence[int] | None, count: int) -> None:
     numbers = [place % count for place in asked or ()]
     if len(set(numbers)) < len(numbers):
         raise Invalid.field(name, f"names one twice: {list(asked or ())}")
+
+
+def fits(options: dict[str, Any], n: int, m: int) -> None:
+    """Raise Invalid for a window beyond a text's tokens."""
+    for name, count in (("queries", n), ("keys", m)):
+        if options[name] is not None and options[name][1] > count:
+            raise Invalid.field(name, f"expected at most the {count} tokens of a text, came {options[name]}")
+
+
+def names_keys(losses: Sequence[dict[str, Any]], m: int) -> None:
+    """Raise Invalid for a loss that names a key beyond a text's tokens, which in a batch may lie within another's."""
+    for i, loss in enumerate(losses):
+        for parameter in LOSSES[loss["name"]].parameters:
+            asked = loss.get(parameter.name) if parameter.kind == "indices" else None
+            for k, key in enumerate(asked or ()):
+                if key >= m:
+                    expected = f"must be within 0…{m - 1}, the tokens of a text, got {key}"
+                    raise Invalid.field(f"losses[{i}].{parameter.name}[{k}]", expected)
 
 
 def check_same_tokens(encoding: Encoding, text: str, student: TextModel, place: str) -> None:

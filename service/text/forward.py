@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from attnloss.probe import AttentionRecord, probe
 from torch import Tensor
 
 from attnloss.language import TokenScores, token_scores, token_scores_from_logits
+from attnloss.probe import AttentionRecord, probe
 from service.text.models import TextModel
 
 _IGNORED = -100
@@ -103,7 +103,7 @@ def _run(model: TextModel, sequences: list[TokenSequence], needs: Needs) -> list
     asked: dict[str, Any] = {}
     if needs.probes:
         asked = {"returns": needs.statistics, "losses": needs.losses, "layers": needs.layers, "heads": needs.heads}
-        asked |= {"site": needs.site, "top_k": needs.top_k, "keep_scores": needs.keep_maps}
+        asked |= {"site": needs.site, "top_k": _top_k(needs, lengths, key_lengths), "keep_scores": needs.keep_maps}
     packed = model.layout == "packed"
     with (
         probe(network, **asked) as probing,
@@ -124,6 +124,12 @@ def _run(model: TextModel, sequences: list[TokenSequence], needs: Needs) -> list
     if needs.scores:
         _score(model, sequences, needs, out, results)
     return results
+
+
+def _top_k(needs: Needs, lengths: list[int], key_lengths: list[int] | None) -> int | None:
+    """As many keys as there are in this batch, at most; the answer has the rest as missing."""
+    keys = key_lengths if key_lengths is not None and needs.site != "decoder" else lengths
+    return None if needs.top_k is None else min(needs.top_k, max(keys))
 
 
 def _inputs(model: TextModel, sequences: list[TokenSequence]) -> tuple[dict[str, Any], list[int], list[int] | None]:

@@ -50,9 +50,8 @@ class TextModel:
 
     @property
     def body(self) -> nn.Module:
-        """The network without its head: hidden states out."""
-        module: nn.Module = self.network.base_model
-        return module
+        """What is called: the network without its head where that is put on afterwards."""
+        return body_of(self.network, self.kind)
 
     @property
     def head(self) -> tuple[Tensor, Tensor | None]:
@@ -78,11 +77,18 @@ class TextModel:
         }
 
 
+def body_of(network: Any, kind: Kind) -> nn.Module:
+    """The network without its head; of an encoder-decoder all of it, since heads differ in what they do before."""
+    module: nn.Module = network if kind == "encoder-decoder" else network.base_model
+    return module
+
+
 def load(name: str, source: str, dtype: str, device: torch.device) -> TextModel:
     """Read a model and prove how it may be batched. Raises ModelUnusable."""
     import transformers
-    from attnloss.probe import heads_of, install, sites
     from transformers.utils import logging
+
+    from attnloss.probe import heads_of, install, sites
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -116,7 +122,7 @@ def load(name: str, source: str, dtype: str, device: torch.device) -> TextModel:
         heads={site: heads_of(network, site) for site in counts},
         device=device,
         layout=trial.layout(truth),
-        projects=kind != "encoder" and trial.projects(),
+        projects=kind == "causal" and trial.projects(),
         revision=getattr(config, "_commit_hash", None),
     )
 

@@ -32,6 +32,12 @@ class Text:
     orders: list[str] = field(default_factory=list)
     sequences: list[TokenSequence] = field(default_factory=list)
 
+    def size(self, site: str) -> tuple[int, int]:
+        """Queries and keys of its maps."""
+        own = len(self.encoding.ids)
+        said = own if self.target is None else len(self.target.ids)
+        return {"encoder": (own, own), "cross": (said, own)}.get(site, (said, said))
+
     @property
     def main(self) -> TokenSequence:
         """What goes through the model for all but its windows and its other orders."""
@@ -60,6 +66,9 @@ def prepared(job: Job, model: TextModel, student: TextModel | None, settings: Se
         checks.check_places("layers", options["layers"], model.layers[site])
     texts = [_text(options, k, model, student) for k in range(len(options["text"]))]
     needs = _needs(job, model, site)
+    for text in texts:
+        checks.fits(options, *text.size(site))
+        checks.names_keys(needs.losses, text.size(site)[1])
     ready = Prepared(model, needs, texts, site, student, pairs)
     cost = _cost(ready, settings)
     _check_answer(job, ready, settings)
@@ -177,13 +186,11 @@ def _check_answer(job: Job, ready: Prepared, settings: Settings) -> None:
     heads = len(needs.heads or range(ready.model.heads[ready.site]))
     numbers = 0
     for text in ready.texts:
-        n = len(text.encoding.ids)
-        rows = n if text.target is None or ready.site == "encoder" else len(text.target.ids)
-        columns = rows if ready.site == "decoder" else n
+        rows, columns = text.size(ready.site)
         cells = _window(options["queries"], rows) * _window(options["keys"], columns)
         each = {"weights": cells, "received": columns, "top": 2 * rows * (needs.top_k or 0)}
         numbers += layers * heads * sum(each.get(name, rows) for name in needs.statistics)
-        numbers += 3 * n * needs.alternatives + len(text.orders) * len(options["text"])
+        numbers += 3 * max(rows, columns) * needs.alternatives + len(text.orders) * len(options["text"])
         if options.get("reduction") == "none":
             numbers += layers * heads * rows * len(needs.losses)
     size = round(numbers * _NUMBER_BYTES[options["encoding"]])
@@ -193,7 +200,7 @@ def _check_answer(job: Job, ready: Prepared, settings: Settings) -> None:
 
 
 def _window(asked: list[int] | None, whole: int) -> int:
-    return whole if asked is None else max(min(asked[1], whole) - asked[0], 0)
+    return whole if asked is None else asked[1] - asked[0]
 
 
 def _group(job: Job, ready: Prepared) -> str:

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from attnloss.probe import probe
 from torch import Tensor
 
-from service.text.models import Kind, Layout
+from attnloss.probe import probe
+from service.text.models import Kind, Layout, body_of
 
 _LENGTHS = (37, 5, 23)
 """Unequal, the longest first, none a multiple of another."""
@@ -22,6 +22,7 @@ class Trial:
 
     def __init__(self, network: Any, kind: Kind, tokenizer: Any, device: torch.device) -> None:
         self._network = network
+        self._body = body_of(network, kind)
         self._kind = kind
         self._pad = int(tokenizer.pad_token_id or 0)
         self._device = device
@@ -51,8 +52,7 @@ class Trial:
         projection = self._network.get_output_embeddings()
         if projection is None:
             return False
-        inputs = {"decoder_input_ids": ids} if self._kind == "encoder-decoder" else {}
-        logits = self._network(input_ids=ids, use_cache=False, **inputs).logits
+        logits = self._network(input_ids=ids, use_cache=False).logits
         mine = F.linear(self._forward(ids, None, None), projection.weight, getattr(projection, "bias", None))
         return self._close(logits, mine)
 
@@ -63,14 +63,15 @@ class Trial:
             inputs |= {"decoder_input_ids": ids}
         if self._kind != "encoder":
             inputs["use_cache"] = False  # type: ignore[assignment]
-        hidden: Tensor = self._network.base_model(**inputs).last_hidden_state
-        return hidden
+        out = self._body(**inputs)
+        states: Tensor = out.logits if self._kind == "encoder-decoder" else out.last_hidden_state
+        return states
 
     def _try_packed(self) -> list[Tensor] | None:
         ids = torch.cat(self._sequences)[None]
         positions = torch.cat([torch.arange(n, device=self._device) for n in _LENGTHS])[None]
         try:
-            with probe(self._network.base_model) as probing, probing.sequences(list(_LENGTHS), packed=True):
+            with probe(self._body) as probing, probing.sequences(list(_LENGTHS), packed=True):
                 hidden = self._forward(ids, positions, torch.ones_like(ids))
         except (TypeError, ValueError, RuntimeError):
             return None

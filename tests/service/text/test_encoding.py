@@ -1,17 +1,16 @@
 import logging
 from collections.abc import Callable
-from functools import cache
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from service.errors import Invalid
 from service.text.encoding import encode, scored_bytes
+from tests.service.text.local import byte_level, metaspace, trimmed, unigram, word_piece, wrapped
 
-CORPUS = ["I love programming. I love the emoji 👩‍👩‍👧, and so do you"] * 4
 ODD = [
     "a\x00b",
     "שלום עולם",
@@ -22,67 +21,6 @@ ODD = [
     "  two  blanks ",
     "<s> hi</s>[SEP] <unk>",
 ]
-
-
-def wrapped(tokenizer: Tokenizer, **roles: str) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles)
-
-
-@cache
-def byte_level(trim: bool = False) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=["<s>"], initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    template = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=trim), template])
-    return wrapped(tokenizer, bos_token="<s>", eos_token="<s>", unk_token="<s>", model_max_length=8)
-
-
-@cache
-def trimmed() -> PreTrainedTokenizerFast:
-    return byte_level(trim=True)
-
-
-@cache
-def metaspace() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return wrapped(tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<unk>")
-
-
-@cache
-def word_piece() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=100, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    ends = [("[CLS]", 2), ("[SEP]", 3)]
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    return wrapped(tokenizer, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]")
-
-
-@cache
-def unigram() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
-    split, blanks = pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, blanks])
-    special = ["<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(vocab_size=60, special_tokens=special, unk_token="<unk>", show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return wrapped(tokenizer, unk_token="<unk>", eos_token="</s>", pad_token="<pad>")
 
 
 Build = Callable[[], PreTrainedTokenizerFast]
@@ -219,13 +157,11 @@ def test_a_target_text_is_encoded_as_the_decoder_reads_it() -> None:
 
 def test_scored_bytes_run_from_the_last_unscored_token_to_the_end() -> None:
     encoding = encode(byte_level(), "I love é")
-    assert (
-        encoding.tokens == ["<s>", "I", " love", " ", "é"] or scored_bytes(encoding, [False] * len(encoding.ids)) == 0
-    )
-    everything = [not special for special in encoding.special]
-    assert scored_bytes(encoding, everything) == len("I love é".encode())
-    assert scored_bytes(encoding, [False, False, *everything[2:]]) == len(" love é".encode())
-    assert scored_bytes(encoding, [False] * len(everything)) == 0
+    count = len(encoding.ids)
+    assert encoding.tokens[:3] == ["<s>", "I", " love"]
+    assert scored_bytes(encoding, [False, *[True] * (count - 1)]) == len("I love é".encode())
+    assert scored_bytes(encoding, [False, False, *[True] * (count - 2)]) == len(" love é".encode())
+    assert scored_bytes(encoding, [False] * count) == 0
 
 
 def test_scored_bytes_count_the_blank_that_a_tokenizer_drops() -> None:
