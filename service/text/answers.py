@@ -150,7 +150,7 @@ def scores(text: Text, options: dict[str, Any], came: Forwarded, tokenizer: Any)
     """Log-probabilities, loss, perplexity and bits per byte; and alternatives where they are asked for."""
     assert came.log_probs is not None
     encoding = text.target or text.encoding
-    given = [None if math.isnan(value) else float(value) for value in came.log_probs]
+    given = [None if math.isnan(value) else float(str(np.float32(value))) for value in came.log_probs]
     scored = [value is not None for value in given]
     nats = -math.fsum(value for value in given if value is not None)
     mean = nats / sum(scored)
@@ -174,7 +174,7 @@ def _alternatives(
     words = {int(i): tokenizer.decode([int(i)]) for i in np.unique(ids[ids >= 0])}
     return [
         [
-            {"token": words[int(i)], "id": int(i), "log_prob": float(value)}
+            {"token": words[int(i)], "id": int(i), "log_prob": float(str(value))}
             for i, value in zip(ids[place], log_probs[place], strict=True)
         ]
         if is_scored

@@ -165,7 +165,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
     def start(command: list[str] | None = None, *, wait: bool = True, **settings: Any) -> Server:
         command = command or ["service.cli", "serve", "--port", "0"]
-        server = Server(tmp_path_factory.mktemp("server"), command, {"processes": 1} | settings)
+        server = Server(tmp_path_factory.mktemp("server"), command, {"processes": 1, "models": ""} | settings)
         servers.append(server)
         return server.wait_ready() if wait else server
 
@@ -177,7 +177,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 @pytest.fixture(scope="session")
 def server(start_server: Callable[..., Server]) -> Iterator[Server]:
     """The server that most tests share; it ends in order, and no test may have made it fail inside."""
-    server = start_server()
+    server = start_server(models="default")
     yield server
     assert server.terminate() == 0
     log = server.log.read_text()
