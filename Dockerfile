@@ -33,14 +33,16 @@ RUN python3 -m attnloss.kernels.build \
 
 # A change of code changes only the last, small layer of the image.
 FROM ${BASE_IMAGE}
-RUN useradd --non-unique --uid 1000 --gid 0 --no-create-home --home-dir /tmp attnloss
+RUN useradd --non-unique --uid 1000 --gid 0 --no-create-home --home-dir /tmp attnloss \
+    && install -d -m 0775 /models
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=package /package /
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     ATTNLOSS_HOST=0.0.0.0 \
-    ATTNLOSS_PORT=8000
+    ATTNLOSS_PORT=8000 \
+    HF_HOME=/models
 USER 1000:0
 WORKDIR /tmp
 EXPOSE 8000

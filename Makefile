@@ -35,6 +35,8 @@ bench: $(INSTALLED) $(NATIVE)  ## measure; fails where a bar is missed
 	$(BIN)/python -m benchmarks.ops || missed=1; \
 	$(BIN)/python -m benchmarks.losses || missed=1; \
 	$(BIN)/python -m benchmarks.language || missed=1; \
+	$(BIN)/python -m benchmarks.probe || missed=1; \
+	$(BIN)/python -m benchmarks.text || missed=1; \
 	$(BIN)/python -m benchmarks.http $(ARGS) || missed=1; \
 	exit $$missed
 

@@ -36,6 +36,15 @@ Against eager PyTorch that builds the weights, forward.
 
 Cross-entropy from hidden states and the output matrix, forward and backward, against logits in memory.
 """,
+    "probe": """## Statistics of a whole model
+
+A model's forward with statistics of every layer, against the same model with SDPA and nothing recorded.
+""",
+    "text": """## Text
+
+POST /loss over HTTP with the embedded model, against a loop in one process that makes a Hugging Face call for each text.
+Server and loop run in turns; both have the whole machine, and the load generator shares the server's part.
+""",
 }
 
 

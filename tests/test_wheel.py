@@ -98,6 +98,15 @@ def test_the_installed_command_serves(url: str) -> None:
         assert client.get("/docs").status_code == 200
 
 
+def test_the_installed_command_scores_text_with_the_model_that_it_brings(url: str) -> None:
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        (result,) = client.post("/loss", json={"text": "I love programming"}).raise_for_status().json()["results"]
+        assert result["tokens"][1:] == ["I", " love", " programming"]
+        assert result["loss"] > 0
+        attention = client.post("/attention", json={"text": "I love programming"}).raise_for_status().json()
+        assert len(attention["results"][0]["layers"]) == 6
+
+
 def test_the_installed_command_says_its_version(installed: Path, tmp_path: Path) -> None:
     version = run(installed / "attnloss", "--version", cwd=tmp_path)
     assert re.fullmatch(r"attnloss \d+\.\d+\.\d+\S*", version)

@@ -15,6 +15,7 @@ Run the stages in order; each reads what the one before left in the work folder:
   tokenizer   learns a byte-level BPE vocabulary
   train       trains a small Llama; run it again after an interruption and it goes on from its last checkpoint
   evaluate    held-out bits per byte against a unigram model, ranks of sentences among their word orders
+  sample      writes some of the held-out documents, of sources in the public domain, for the tests
   export      writes a Hugging Face folder with a model card
 """
 
@@ -45,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--no-compile", action="store_true", help="spare the C++ compiler; about half the speed")
     evaluate = stages.add_parser("evaluate", help="measure the last checkpoint; writes evaluation.json")
     evaluate.add_argument("--threads", type=int, default=1, help="processor threads (default: %(default)s)")
+    sample = stages.add_parser("sample", help="write held-out documents for the tests")
+    sample.add_argument("file", type=Path, help="where to, for example tests/service/text/heldout.json")
     export = stages.add_parser("export", help="write the Hugging Face folder")
     export.add_argument("folder", type=Path, help="where to, for example service/models/default")
     return parser
@@ -72,6 +75,10 @@ def _run(options: argparse.Namespace) -> None:
         _train(work, options)
     elif options.stage == "evaluate":
         _evaluate(work, options.threads)
+    elif options.stage == "sample":
+        from default_model.evaluation import sample
+
+        sample(work, options.file)
     else:
         from default_model.export import export
 

@@ -113,6 +113,19 @@ def test_a_loss_is_a_number(client: httpx.Client) -> None:
     assert 0 < answer["loss"] < 0.7  # at most log 2
 
 
+def test_text_is_scored_by_the_embedded_model(client: httpx.Client) -> None:
+    began = time.monotonic()
+    answer = client.post("/loss", json={"text": "I love programming"}).raise_for_status().json()
+    say(f"first text answered {time.monotonic() - began:.1f} s after tensors")
+    (result,) = answer["results"]
+    assert result["tokens"][1:] == ["I", " love", " programming"]
+    assert client.get("/health/ready").json()["models"] == {"default": "ready"}
+
+
+def test_downloaded_models_have_a_place_that_can_be_written(compose: Compose) -> None:
+    compose.python("import os; open(os.environ['HF_HOME'] + '/new', 'w'); os.remove(os.environ['HF_HOME'] + '/new')")
+
+
 def test_it_runs_as_uid_1000_and_gid_0(compose: Compose) -> None:
     owners = "{(p.stat().st_uid, p.stat().st_gid) for p in pathlib.Path('/proc').glob('[0-9]*')}"
     assert compose.python(f"import pathlib; print({owners})") == "{(1000, 0)}"

@@ -37,6 +37,8 @@ SENTENCES: Final = (
     "My brother plays the guitar every day",
 )
 _MOST_ORDERS: Final = 120
+_PUBLIC_DOMAIN: Final = ("r-cran-janeaustenr", "sword-text-web", "sqlite3-doc")
+_SAMPLE_CHARACTERS: Final = 15_000
 _ROWS_TOKENS: Final = 4096
 _SPANS: Final = ((1, 64), (64, 256), (256, 512), (512, 1024), (1024, 2048))
 Encoded = tuple[Document, list[int]]
@@ -137,6 +139,17 @@ def _held_out(network: LlamaForCausalLM, tokenizer: Tokenizer, work: Path) -> di
             if count
         },
     }
+
+
+def sample(work: Path, file: Path) -> None:
+    """Writes the first held-out documents of each source that is in the public domain."""
+    taken: dict[str, list[Document]] = {source: [] for source in _PUBLIC_DOMAIN}
+    for document in read_documents(work / "heldout.jsonl"):
+        texts = taken.get(document.source)
+        if texts is not None and sum(len(each.text) for each in texts) < _SAMPLE_CHARACTERS:
+            texts.append(document)
+    documents = [{"source": each.source, "text": each.text} for texts in taken.values() for each in texts]
+    file.write_text(json.dumps(documents, indent=1, ensure_ascii=False) + "\n")
 
 
 def _bits(nats: float, n_bytes: float) -> float:
