@@ -115,9 +115,9 @@ class FlashPass(FusedPass):
 
     provides = frozenset({"expect", "entropy", "lse"})
 
-    def __init__(self, scores: Scores, features: Mapping[object, Tensor]) -> None:
+    def __init__(self, scores: Scores, features: Mapping[object, Tensor], top_count: int = 0) -> None:
         """Spread grouped key heads over their query heads, as the kernel wants them."""
-        super().__init__(scores, features)
+        super().__init__(scores, features, top_count)
         self.key = per_query_head(scores.key, self.query.shape[1])
         self._setting = (scores.scale, scores.causal)
         self._lse: Tensor | None = None

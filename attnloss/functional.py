@@ -57,6 +57,11 @@ class Functional(ABC):
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         """Compute the slot of the block's tile; operands are cut to it."""
 
+    @property
+    def top_count(self) -> int:
+        """How many of the strongest keys of each query the fused form reads."""
+        return 0
+
     def score_bound(self, scores: ScoreMap) -> float:
         """Bound the |scores| that it reads from above."""
         return scores.bound

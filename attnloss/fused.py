@@ -14,12 +14,17 @@ class FusedPass(ABC):
     """A kernel on one score map; what it computed once is shared by the functionals that read it."""
 
     provides: ClassVar[frozenset[str]]
-    """Of expect, entropy, lse, largest, received, two_maps and overlaps, those that are there."""
+    """Of expect, entropy, lse, largest, top, received, two_maps and overlaps, those that are there."""
+    most_keys: ClassVar[int] = 0
+    """How many of the strongest keys of a query `top` gives at most."""
 
-    def __init__(self, scores: Scores, features: Mapping[object, Float[Tensor, "B Hkv m _"]]) -> None:
-        """Take the features at once that will be asked for, by who asks: one pass may serve them all."""
+    def __init__(
+        self, scores: Scores, features: Mapping[object, Float[Tensor, "B Hkv m _"]], top_count: int = 0
+    ) -> None:
+        """Take at once the features, by who asks, and the count of strongest keys: one pass may serve them all."""
         self.scores = scores
         self.features = dict(features)
+        self.top_count = top_count
 
     @classmethod
     @abstractmethod
@@ -48,6 +53,10 @@ class FusedPass(ABC):
     @property
     def largest(self) -> Float[Tensor, "B H n"]:
         """The largest weight."""
+        raise NotImplementedError
+
+    def top(self, count: int) -> tuple[Int[Tensor, "B H n {count}"], Float[Tensor, "B H n {count}"]]:
+        """The keys with the largest scores, ties to the lower index, −1 past the last; and their weights."""
         raise NotImplementedError
 
     def received(self, row_weights: Float[Tensor, "B H n"] | None = None) -> Float[Tensor, "B H m"]:

@@ -10,13 +10,15 @@ from typing_extensions import override
 
 from attnloss.fused import FusedPass
 from attnloss.kernels import native
+from attnloss.kernels.attended import Results
 from attnloss.scores import Scores
 
 
 class NativePass(FusedPass):
-    """Output, lse, entropy and largest weight of one map by one pass, the rest by one pass each."""
+    """Output, lse, entropy, largest and strongest of one map by one pass, the rest by one pass each."""
 
-    provides = frozenset({"expect", "entropy", "lse", "largest", "received", "two_maps", "overlaps"})
+    provides = frozenset({"expect", "entropy", "lse", "largest", "top", "received", "two_maps", "overlaps"})
+    most_keys = 128
 
     @classmethod
     @override
@@ -26,10 +28,10 @@ class NativePass(FusedPass):
         return native.unavailable()
 
     @cached_property
-    def _attended(self) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+    def _attended(self) -> Results:
         parts = list(self.features.values())
         joined = torch.cat(parts, -1) if len(parts) > 1 else parts[0] if parts else None
-        return native.attend(self.scores, joined)
+        return native.attend_top(self.scores, joined, self.top_count)
 
     @override
     def expect(self, owner: object) -> Tensor:
@@ -56,6 +58,13 @@ class NativePass(FusedPass):
     @override
     def largest(self) -> Tensor:
         return self._attended[3]
+
+    @override
+    def top(self, count: int) -> tuple[Tensor, Tensor]:
+        index, weight = self._attended[4:]
+        assert index is not None
+        assert weight is not None
+        return index[..., :count], weight[..., :count]
 
     @override
     def received(self, row_weights: Tensor | None = None) -> Tensor:

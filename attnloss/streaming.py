@@ -17,7 +17,7 @@ from attnloss.native import NativePass
 from attnloss.options import ScoreOptions
 from attnloss.score_map import ScoreMap
 from attnloss.scores import Scores, make_scores
-from attnloss.statistics import Expectation, Lse
+from attnloss.statistics import Expectation, Lse, Weights
 
 LSE_BOUND = 1e4
 """Largest |score| up to which exp(s − L) may be taken of an lse that was rounded: beyond, L has lost its fraction."""
@@ -34,13 +34,14 @@ class Evaluation:
 
 
 def evaluate(scores: ScoreMap, wanted: Mapping[Any, Functional], *, backend: str = "auto") -> Evaluation:
-    """Compute every wanted functional in one pass over the scores, none holding a map that was not asked for.
+    """Compute every wanted functional in a pass over the scores or two, none holding a map that was not asked for.
 
     Values per query come as [B, H, n] in the dtype of the scores. "native" is this project's C++ kernel,
     "flash" torch's CPU kernel, "chunked" computes tile by tile on any device, "reference" is dense float64.
-    "auto" takes native if it was built and can do all that is wanted; else flash where it is exact and was
-    measured to be faster (for the output alone, and beyond one tile for up to two passes); else chunked. It
-    computes without any pass what needs none, and names that "gram".
+    "auto" takes native, if it was built, for all that it can do, and chunked for the rest, which it names
+    "native+chunked", or chunked for both where that was measured to be faster; without native, flash where it is
+    exact and was measured to be faster (for the output alone, and beyond one tile for up to two passes), else
+    chunked. It computes without any pass what needs none, and names that "gram".
 
     Raises ValueError where the backend is unknown or cannot do what is asked, saying why.
     """
@@ -49,23 +50,42 @@ def evaluate(scores: ScoreMap, wanted: Mapping[Any, Functional], *, backend: str
     distinct = list(dict.fromkeys(wanted.values()))
     found = _by_shortcut(scores, distinct) if backend == "auto" else {}
     left = [functional for functional in distinct if functional not in found]
-    names = ["gram"] if found else []
-    if left or not found:
-        chosen = _choose(scores, left) if backend == "auto" else backend
-        if backend in ("native", "flash") and (reason := _refusal(backend, scores, wanted)):
-            raise ValueError(f"backend {backend} cannot compute this: {reason}")
-        found |= _COMPUTE[chosen](scores, left)
-        names.insert(0, chosen)
-    return Evaluation({name: found[functional] for name, functional in wanted.items()}, "+".join(names))
+    names = []
+    if backend in ("native", "flash") and (reason := _refusal(backend, scores, wanted)):
+        raise ValueError(f"backend {backend} cannot compute this: {reason}")
+    for name, part in _shared_out(scores, left) if backend == "auto" else [(backend, left)]:
+        found |= _COMPUTE[name](scores, part)
+        names.append(name)
+    names += ["gram"] if len(left) < len(distinct) else []
+    return Evaluation({name: found[functional] for name, functional in wanted.items()}, "+".join(names or ["chunked"]))
 
 
-def _choose(scores: ScoreMap, functionals: Sequence[Functional]) -> str:
-    if not functionals:
-        return "chunked"
-    numbered = dict(enumerate(functionals))
-    if _refusal("native", scores, numbered) is None:
-        return "native"
-    return "flash" if _flash_pays(scores, functionals) and _refusal("flash", scores, numbered) is None else "chunked"
+def _shared_out(scores: ScoreMap, functionals: Sequence[Functional]) -> list[tuple[str, list[Functional]]]:
+    """Say which backends compute which functionals; top goes with weights, to be of the same digits."""
+    whole_map = any(isinstance(functional, Weights) for functional in functionals)
+    native = [
+        functional
+        for functional in functionals
+        if _refusal("native", scores, {"": functional}) is None and not (whole_map and functional.top_count)
+    ]
+    rest = [functional for functional in functionals if functional not in native]
+    if rest and not _two_passes_pay(scores, native):
+        native, rest = [], list(functionals)
+    numbered = dict(enumerate(rest))
+    other = "flash" if _flash_pays(scores, rest) and _refusal("flash", scores, numbered) is None else "chunked"
+    return [(name, part) for name, part in (("native", native), (other, rest)) if part]
+
+
+def _two_passes_pay(scores: ScoreMap, native: Sequence[Functional]) -> bool:
+    """Whether these are faster by the native pass, though chunks compute the scores for others anyway.
+
+    Measured for n from 10 to 2048: 0.6 to 0.8× the time for what takes chunks several steps per score, 0.7 to
+    1.0× for the gradient of an expectation; 1.0 to 1.3× for the rest, and for all within one tile.
+    """
+    batch, heads, n, m = scores.shape
+    wins = {"top", "two_maps", "overlaps"} | ({"expect"} if scores.wants_gradient else set())
+    read = {name for functional in native for name in functional.needs or ()}
+    return batch * heads * n * m > tiling.TILE_SCORES and bool(read & wins)
 
 
 def _flash_pays(scores: ScoreMap, functionals: Sequence[Functional]) -> bool:
@@ -84,6 +104,8 @@ def _refusal(backend: str, scores: ScoreMap, wanted: Mapping[Any, Functional]) -
     for name, functional in wanted.items():
         if functional.needs is None or not functional.needs <= fused.provides:
             return f"{name if isinstance(name, str) else type(functional).__name__} has no {backend} form"
+        if functional.top_count > fused.most_keys:
+            return f"it ranks up to {fused.most_keys} keys of each query, {name} asks for {functional.top_count}"
         features = functional.features(scores) if backend == "flash" else None
         if features is not None and features.shape[-1] > scores.key.shape[-1]:
             return f"{name} has features wider than the head dim of key, {scores.key.shape[-1]}"
@@ -102,7 +124,7 @@ def _most_exact(backend: str, scores: ScoreMap, functional: Functional) -> float
         return flash.IDENTITY_BOUND
     if backend == "flash":
         return math.inf
-    one_pass = functional.needs is not None and functional.needs <= {"expect", "entropy", "largest"}
+    one_pass = functional.needs is not None and functional.needs <= {"expect", "entropy", "largest", "top"}
     # chunks leave NaN of scores that overflow, for all to see
     return torch.finfo(scores.dtype).max / 2 if one_pass and not scores.wants_gradient else LSE_BOUND
 
@@ -134,7 +156,8 @@ def _by_kernel(
 ) -> dict[Functional, Tensor]:
     features = {functional: functional.features(scores) for functional in functionals}
     given: dict[object, Tensor] = {owner: part for owner, part in features.items() if part is not None}
-    shared = kernel(cast("Scores", scores), given)
+    most_keys = max((functional.top_count for functional in functionals), default=0)
+    shared = kernel(cast("Scores", scores), given, most_keys)
     return {functional: functional.from_fused(shared, *_tensors(functional)) for functional in functionals}
 
 

@@ -10,15 +10,30 @@ from typing_extensions import override
 from attnloss import reference
 from attnloss.block import Block
 from attnloss.functional import Functional
+from attnloss.fused import FusedPass
 from attnloss.reference import DenseMap
 from attnloss.score_map import ScoreMap
 
 
 @dataclass(frozen=True)
-class TopIndex(Functional):
-    """The `count` keys with the largest weights: descending, ties to the lower index, −1 past the last."""
+class _Strongest(Functional):
+    """What of the `count` strongest keys of each query: [B, H, n, count]."""
 
     count: int
+    needs = frozenset({"top"})
+
+    @property
+    @override
+    def top_count(self) -> int:
+        return self.count
+
+
+@dataclass(frozen=True)
+class TopIndex(_Strongest):
+    """The `count` keys with the largest weights: descending, ties to the lower index, −1 past the last.
+
+    The fused form ranks scores; chunks and twin rank weights, where scores that round to one weight are ties.
+    """
 
     @override
     def allocate(self, scores: ScoreMap) -> Tensor:
@@ -29,15 +44,17 @@ class TopIndex(Functional):
         return block.shared(f"top {self.count}", lambda: top_index(block, self.count))
 
     @override
+    def from_fused(self, fused: FusedPass, *operands: Tensor) -> Tensor:
+        return fused.top(self.count)[0]
+
+    @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:
         return reference.top_index(dense, self.count)
 
 
 @dataclass(frozen=True)
-class TopWeight(Functional):
+class TopWeight(_Strongest):
     """The weights of the keys that `TopIndex` names, 0 where it names none."""
-
-    count: int
 
     @override
     def allocate(self, scores: ScoreMap) -> Tensor:
@@ -47,6 +64,10 @@ class TopWeight(Functional):
     def from_block(self, block: Block, *operands: Tensor) -> Tensor:
         index: Tensor = block.shared(f"top {self.count}", lambda: top_index(block, self.count))
         return _at(block.weights, index)
+
+    @override
+    def from_fused(self, fused: FusedPass, *operands: Tensor) -> Tensor:
+        return fused.top(self.count)[1]
 
     @override
     def reference(self, dense: DenseMap, *operands: Tensor) -> Tensor:

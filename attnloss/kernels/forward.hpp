@@ -1,7 +1,7 @@
 // Query by query: the output of attention, its lse and its entropy in one pass, and row sums once the lse is known.
 #pragma once
 
-#include "problem.hpp"
+#include "top.hpp"
 
 namespace ISA {
 
@@ -164,6 +164,7 @@ template <class T> struct Running {
 
 template <class T> struct Results {
     T *output, *lse, *entropy, *largest, *top, *ties;
+    Top<T> strongest;
 };
 
 template <class T> struct Attend {
@@ -181,11 +182,14 @@ template <class T> struct Attend {
         TileScores<T> scores(map, packed, rows, cut, scratch);
         Running<T>* running = scratch.take<Running<T>>(cut.rows);
         for (index i = 0; i < rows.count; ++i) running[i] = {};
+        index place = map.place(rows);
+        for (index i = 0; i < rows.count; ++i) to.strongest.of(place + i).clear();
         index width = features ? features->width : 0;
-        T* output = features ? to.output + map.place(rows) * width : nullptr;
+        T* output = features ? to.output + place * width : nullptr;
         for (index first = 0; first < scores.stop; first += KEYS) {
             index count = scores.compute(first), padded = rounded_up(count, LANES<T>);
             for (index i = 0; i < rows.count; ++i) {
+                if (to.strongest.count > 0) to.strongest.of(place + i).offer(scores.row(i), first, padded);
                 T scale = to.ties ? running[i].template absorb<true>(scores.row(i), padded)
                                   : running[i].template absorb<false>(scores.row(i), padded);
                 if (first > 0 && scale != 1)
@@ -196,7 +200,7 @@ template <class T> struct Attend {
             multiply(left, scores.features, {output, width}, rows.count, width, count, first > 0);
         }
         for (index i = 0; i < rows.count; ++i)
-            finish(running[i], map.place(rows) + i, output + i * width, scores.stop > 0);
+            finish(running[i], place + i, output + i * width, scores.stop > 0);
     }
 
   private:
@@ -210,6 +214,7 @@ template <class T> struct Attend {
             to.top[place] = of.top;
             to.ties[place] = of.ties;
         }
+        to.strongest.of(place).weigh(of.top, inverse);
         if (features)
             for (index k = 0; k < features->width; ++k) output[k] = written ? output[k] * inverse : 0;
     }

@@ -7,11 +7,11 @@ namespace ISA {
 
 template <class T>
 int attend(const Problem& p, const Map& map, const Features* features, T* output, T* lse, T* entropy, T* largest,
-           T* top, T* ties) {
+           T* top, T* ties, const Top<T>& strongest) {
     ScoreMap<T> scores(p, map);
     Packed<T> packed(scores, features);
     Cut cut(p);
-    Attend<T> task{scores, packed, features, {output, lse, entropy, largest, top, ties}, cut};
+    Attend<T> task{scores, packed, features, {output, lse, entropy, largest, top, ties, strongest}, cut};
     return packed.failed() || run_all(p, task, p.batch * p.heads * cut.tiles, scores.multiply_adds());
 }
 
@@ -27,6 +27,13 @@ int attend_backward(const Problem& p, const Map& map, const Features* features, 
     ScoreMap<T> scores(p, map);
     return by_columns<T, AttendBackward<T>>(p, {scores, features, grad_output, bias, slope, spike, top}, map.key_heads,
                                           scores.multiply_adds());
+}
+
+template <class T>
+int top_backward(const Problem& p, const Map& map, index count, const std::int64_t* keys, const T* flow) {
+    ScoreMap<T> scores(p, map);
+    TopBackward<T> task{scores, count, keys, flow};
+    return run_all(p, task, p.batch * map.key_heads, p.batch * p.heads * p.n * count * map.width);
 }
 
 template <class T> int received(const Problem& p, const Map& map, const T* weights, T* out) {
@@ -83,12 +90,16 @@ int compare_backward(const Problem& p, const Map& first, const Map& second, inde
 
 #define ENTRIES(T)                                                                                                     \
     ENTRY(attend, T)(const Problem* p, const Map* map, const Features* features, T* output, T* lse, T* entropy,        \
-                     T* largest, T* top, T* ties) {                                                                    \
-        return ISA::attend<T>(*p, *map, features, output, lse, entropy, largest, top, ties);                           \
+                     T* largest, T* top, T* ties, std::int64_t count, std::int64_t* keys, T* weights) {                \
+        return ISA::attend<T>(*p, *map, features, output, lse, entropy, largest, top, ties, {count, keys, weights});   \
     }                                                                                                                  \
     ENTRY(attend_backward, T)(const Problem* p, const Map* map, const Features* features, const T* grad_output,        \
                               const T* bias, const T* slope, const T* spike, const T* top) {                           \
         return ISA::attend_backward<T>(*p, *map, features, grad_output, bias, slope, spike, top);                      \
+    }                                                                                                                  \
+    ENTRY(top_backward, T)(const Problem* p, const Map* map, std::int64_t count, const std::int64_t* keys,             \
+                           const T* flow) {                                                                            \
+        return ISA::top_backward<T>(*p, *map, count, keys, flow);                                                      \
     }                                                                                                                  \
     ENTRY(received, T)(const Problem* p, const Map* map, const T* weights, T* out) {                                   \
         return ISA::received<T>(*p, *map, weights, out);                                                               \

@@ -24,7 +24,16 @@ def attend(
 
     A fully masked query gets 0, −∞, 0 and 0. The gradient of the largest weight is shared evenly among ties.
     """
-    return attended.attend(scores, features)
+    return attended.attend(scores, features, 0)[:4]
+
+
+def attend_top(scores: Scores, features: Float[Tensor, "B Hkv m f"] | None, count: int) -> attended.Results:
+    """Compute the same as `attend`, and the `count` keys with the largest scores [B, H, n, count] and their weights.
+
+    Keys come by falling score, equal ones by rising number; −1, with weight 0, where fewer are allowed. The
+    gradient of the weights is that at these keys. Both are None where count is 0.
+    """
+    return attended.attend(scores, features, count)
 
 
 def received(

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <immintrin.h>
 
 // Every instruction set compiles these headers in a namespace of its own: no function is shared between them.
 namespace ISA {
@@ -48,6 +49,23 @@ template <class T> inline void store(T* to, V<T> vector) { __builtin_memcpy(to, 
 template <class T> inline V<T> spread(T value) { return value - V<T>{}; }
 // A NaN in b comes through, as by x86's own instruction.
 template <class T> inline V<T> larger(V<T> a, V<T> b) { return a > b ? a : b; }
+
+// One bit per lane: where a > b.
+#if defined(__AVX512F__)
+template <class T> inline unsigned above(V<T> a, V<T> b) {
+    if constexpr (sizeof(T) == 4)
+        return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), _CMP_GT_OQ);
+    else
+        return _mm512_cmp_pd_mask(reinterpret_cast<__m512d>(a), reinterpret_cast<__m512d>(b), _CMP_GT_OQ);
+}
+#else
+template <class T> inline unsigned above(V<T> a, V<T> b) {
+    if constexpr (sizeof(T) == 4)
+        return _mm256_movemask_ps(reinterpret_cast<__m256>(a > b));
+    else
+        return _mm256_movemask_pd(reinterpret_cast<__m256d>(a > b));
+}
+#endif
 
 template <class T> inline T sum(V<T> vector) {
     T parts[LANES<T>];

@@ -6,7 +6,7 @@ function of this package through transformers' attention interface; each forward
 """
 
 from attnloss.probe.errors import ProbeError
-from attnloss.probe.install import ATTENTION, install
+from attnloss.probe.interface import ATTENTION, install
 from attnloss.probe.probing import Probe, probe
 from attnloss.probe.record import AttentionRecord
 from attnloss.probe.sites import Site, heads_of, sites

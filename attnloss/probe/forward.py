@@ -18,13 +18,14 @@ from attnloss.probe.state import Turn
 class Forward:
     """What a forward was called with, and how many layers have attended at each site so far.
 
-    `graph` says whether autograd records, `encoded` whether the encoder's outputs were given.
+    `graph` says whether autograd records, `encoded` whether the encoder's outputs were given; `queries` is the
+    model's mask of the decoder's texts.
     """
 
     sequences: Sequences | None
     graph: bool
     encoded: bool
-    masks: Mapping[str, Tensor | None]
+    queries: Tensor | None
     calls: Counter[str] = field(default_factory=Counter)
 
     @classmethod
@@ -33,12 +34,11 @@ class Forward:
     ) -> "Forward":
         """Read the arguments of the model."""
         given = _arguments(model, args, kwargs)
-        texts = given.get("attention_mask")
         two_sided = "decoder_attention_mask" in inspect.signature(model.forward).parameters
-        decoder = given.get("decoder_attention_mask") if two_sided else texts
-        masks = {"encoder": _flat(texts), "decoder": _flat(decoder)}
+        decoder = given.get("decoder_attention_mask" if two_sided else "attention_mask")
+        queries = decoder if isinstance(decoder, Tensor) and decoder.ndim == 2 else None
         encoded = given.get("encoder_outputs") is not None
-        return cls(sequences, torch.is_grad_enabled(), encoded, masks)
+        return cls(sequences, torch.is_grad_enabled(), encoded, queries)
 
     def count(self, site: Site) -> int:
         """Count a layer, and give its number."""
@@ -47,20 +47,14 @@ class Forward:
 
     def turn(self, site: Site, layer: int, chosen: bool, *, first: bool) -> Turn:
         """Describe the call of a layer."""
-        mask = self.masks.get(site)
         return Turn(
             site=site,
             layer=layer,
             chosen=chosen,
             first=first,
-            padded=first and mask is not None and not bool(mask.bool().all()),
-            queries=self.masks["decoder"],
+            queries=self.queries,
             sequences=self.sequences,
         )
-
-
-def _flat(mask: object) -> Tensor | None:
-    return mask if isinstance(mask, Tensor) and mask.ndim == 2 else None
 
 
 def _arguments(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:

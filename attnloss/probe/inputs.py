@@ -112,6 +112,8 @@ def unpacked_inputs(call: Call, described: Description, sequences: Sequences, si
     """Read a call of sequences: each text a batch entry of its own."""
     if call.position_bias is not None and sequences.packed:
         raise ProbeError("a position bias, as of T5, cannot follow packed texts; pad them instead")
+    if site != "cross" and call.query.shape[2] != call.key.shape[2]:
+        raise ProbeError("sequences cannot continue a cache: give whole texts, or leave the context")
     lengths = sequences.at(site)
     query = sequences.unpack("queries", call.query, lengths[0])
     key = sequences.unpack("keys", call.key, lengths[1])

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from attnloss.errors import FieldError
 from attnloss.probe.errors import ProbeError
 from attnloss.probe.forward import Forward
-from attnloss.probe.install import check_registered, configs, implementation, install, installed, restore
+from attnloss.probe.interface import check_registered, configs, implementation, install, installed, restore
 from attnloss.probe.masks import RUNNING
 from attnloss.probe.measure import Measured, Plan
 from attnloss.probe.record import AttentionRecord

@@ -6,6 +6,7 @@ from typing import Any, Literal, cast, get_args
 from torch import nn
 
 from attnloss.errors import FieldError
+from attnloss.probe.errors import ProbeError
 
 Site = Literal["encoder", "decoder", "cross"]
 
@@ -54,7 +55,7 @@ def heads_of(model: nn.Module, site: str) -> int:
     """Count the query heads at a site. Raises FieldError for a site that the model does not have."""
     configs = _configs(model)
     checked = check_site(site, configs)
-    return next(int(getattr(configs[checked], name)) for name in HEADS[checked] if hasattr(configs[checked], name))
+    return _number(configs[checked], HEADS[checked], "attention heads")
 
 
 def check_site(site: str | None, known: Collection[str]) -> Site:
@@ -70,10 +71,20 @@ def _configs(model: nn.Module) -> dict[Site, Any]:
     """Give the config of the modules that attend at each site."""
     found: dict[Site, Any] = {}
     whole: Any = getattr(model, "config", None)
+    if whole is None:
+        raise ProbeError(f"{type(model).__name__} is not a transformers model: it has no config")
     for module, site in modules_by_site(model).items():
         if isinstance(getattr(module, "is_causal", None), bool):
             found.setdefault(site, getattr(module, "config", None) or _text(whole))
     return found or {"decoder" if getattr(whole, "is_decoder", False) else "encoder": _text(whole)}
+
+
+def _number(config: Any, names: tuple[str, ...], what: str) -> int:
+    """Read a count that configs call by several names."""
+    counts = [count for name in names if isinstance(count := getattr(config, name, None), int)]
+    if not counts:
+        raise ProbeError(f"{type(config).__name__} does not tell its number of {what}: none of {', '.join(names)}")
+    return counts[0]
 
 
 def _text(config: Any) -> Any:
@@ -81,7 +92,6 @@ def _text(config: Any) -> Any:
 
 
 def _depth(config: Any, site: Site) -> int:
-    names = [name for name in DEPTHS[site] if isinstance(getattr(config, name, None), int)]
-    depth = int(getattr(config, names[0])) if names else 0
+    depth = _number(config, DEPTHS[site], "layers")
     kinds = getattr(config, "layer_types", None)
     return sum(kind in ATTENDING for kind in kinds) if kinds and len(kinds) == depth else depth

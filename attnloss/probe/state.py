@@ -16,7 +16,7 @@ PROBES: "WeakKeyDictionary[nn.Module, Probe]" = WeakKeyDictionary()
 """The probe that each module is under."""
 
 CHECKED: "WeakSet[nn.Module]" = WeakSet()
-"""Models whose masks were seen to reach their layers."""
+"""Models that were seen to let no query see a later key."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,7 @@ class Turn:
     """One attention call of a forward.
 
     `chosen` says whether something is asked of it; `again` is the second call of a checkpointed layer, made by
-    backward. `queries` is the model's mask of the decoder's texts and `padded` whether there is padding at
-    this site; `first` asks for a check of the mask.
+    backward. `queries` is the model's mask of the decoder's texts; `first` asks for a check that causality holds.
     """
 
     site: Site = "decoder"
@@ -33,6 +32,5 @@ class Turn:
     chosen: bool = False
     again: bool = False
     first: bool = False
-    padded: bool = False
     queries: Tensor | None = None
     sequences: Sequences | None = None

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attnloss import attention, flash, losses
+from attnloss import attention, flash, losses, tiling
 from attnloss.kernels import native
 from attnloss.loss import evaluate_losses
 from attnloss.scores import make_other, make_scores
@@ -24,11 +24,47 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @NEEDS_NATIVE
-@pytest.mark.parametrize("returns", [("output",), ("lse", "entropy"), ("output", "max", "received")])
+@pytest.mark.parametrize("returns", [("output",), ("lse", "entropy"), ("output", "max", "received", "top")])
 def test_auto_picks_native_where_it_gives_all_that_is_wanted(returns: tuple[str, ...]) -> None:
     needing = [tensor.requires_grad_() for tensor in tensors()]
-    assert attention(*needing, returns=returns).backend == "native"
-    assert attention(*needing, returns=(*returns, "weights")).backend == "chunked"
+    top_k = 5 if "top" in returns else None
+    assert attention(*needing, returns=returns, top_k=top_k).backend == "native"
+    assert attention(*needing, returns=(*returns, "weights"), top_k=top_k).backend == "chunked"
+
+
+@NEEDS_NATIVE
+def test_auto_leaves_to_chunked_only_what_native_lacks_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, _ = tensors(m=LONG + 1)
+    scores = make_scores(query, key)
+    other = {"other": make_other(scores, query + 1, key)}
+    wanted = {name: losses.build(name, scores, other if name == "kl" else {}) for name in ("variance", "kl", "entropy")}
+    results = []
+    for tile, split, backend in ((1 << 10, ("kl", "entropy"), "native+chunked"), (1 << 19, ("entropy",), "chunked")):
+        monkeypatch.setattr(tiling, "TILE_SCORES", tile)
+        values, evaluation = evaluate_losses(scores, wanted)
+        assert evaluation.backend == backend
+        assert evaluate_losses(scores, {name: wanted[name] for name in split})[1].backend == "native"
+        assert evaluate_losses(scores, {name: wanted[name] for name in ("variance", "entropy")})[1].backend == "chunked"
+        results.append(values)
+    for name in wanted:
+        torch.testing.assert_close(results[0][name], results[1][name], atol=1e-5, rtol=1e-4)
+
+
+@NEEDS_NATIVE
+@pytest.mark.usefixtures("small_tiles")
+def test_a_gradient_of_the_output_is_native_beside_weights_and_top_goes_with_them() -> None:
+    needing = [tensor.requires_grad_() for tensor in tensors(n=29, m=31)]
+    found = {}
+    for backend in ("auto", "chunked"):
+        result = attention(*needing, returns=("output", "weights", "top"), top_k=3, backend=backend)
+        assert torch.equal(result.weights.gather(-1, result.top.index), result.top.weight)
+        total = result.output.sin().sum() + result.weights.square().sum() + result.top.weight.cos().sum()
+        found[result.backend] = torch.autograd.grad(total, needing)
+    assert list(found) == ["native+chunked", "chunked"]
+    for one, two in zip(*found.values(), strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
+    with torch.no_grad():
+        assert attention(*needing, returns=("output", "weights")).backend == "chunked"
 
 
 @NEEDS_NATIVE

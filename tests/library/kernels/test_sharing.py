@@ -30,10 +30,12 @@ def everything(seed: int, heads: int = 1) -> list[Tensor]:
     sizes = (131, 11), (797, 11), (131, 3), (797, 3)
     leaves = [torch.randn(1, heads, *size, generator=generator).requires_grad_() for size in sizes]
     scores, other = make_scores(leaves[0], leaves[1], causal=True), make_scores(leaves[2], leaves[3])
-    expectation, *rest = native.attend(scores, leaves[1])
+    expectation, *rest, index, weight = native.attend_top(scores, leaves[1], 5)
     assert expectation is not None
-    results = [expectation, *rest, native.received(scores, rest[0]), native.two_maps(scores, other, "js")]
-    return [*results, *torch.autograd.grad(sum(result.sin().sum() for result in results), leaves)]
+    assert index is not None
+    assert weight is not None
+    results = [expectation, *rest, weight, native.received(scores, rest[0]), native.two_maps(scores, other, "js")]
+    return [*results, index, *torch.autograd.grad(sum(result.sin().sum() for result in results), leaves)]
 
 
 def assert_close(some: list[Tensor], others: list[Tensor]) -> None:
@@ -120,8 +122,9 @@ for n, m in ((13, 17), (131, 797)):
             for rows, width in ((n, 5), (m, 5), (m, 7), (n, 3), (m, 3))
         ]
         scores, other = make_scores(query, key, **options), make_scores(query2, key2)
-        expectation, lse, entropy, largest = native.attend(scores, value)
-        results = [expectation, lse.nan_to_num(neginf=0), entropy, largest, native.received(scores, lse)]
+        expectation, lse, entropy, largest, index, weight = native.attend_top(scores, value, 19)
+        assert index.max() < m and index.min() >= -1
+        results = [expectation, lse.nan_to_num(neginf=0), entropy, largest, weight, native.received(scores, lse)]
         results += [native.two_maps(scores, other, kind) for kind in ("kl", "js")] + [*native.overlaps(scores, other)]
         for tensor in (*results, *torch.autograd.grad(sum(result.sum() for result in results), leaves)):
             assert tensor.abs().max() < 1e4
@@ -138,8 +141,8 @@ from attnloss.scores import make_scores
 def run(n):
     query, key, query2 = leaves = [torch.randn(1, 1, n, 8, requires_grad=True) for _ in range(3)]
     scores, other = make_scores(query, key), make_scores(query2, key)
-    output, lse, entropy, largest = native.attend(scores, key)
-    results = output, entropy, native.received(scores, lse), native.two_maps(scores, other, "js")
+    output, lse, entropy, largest, index, weight = native.attend_top(scores, key, 4)
+    results = output, entropy, weight, native.received(scores, lse), native.two_maps(scores, other, "js")
     torch.autograd.grad(sum(result.sum() for result in results), leaves)
 def peak():
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)

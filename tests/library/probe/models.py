@@ -35,7 +35,7 @@ BART = SMALL | {
     "decoder_attention_heads": 2,
     "encoder_ffn_dim": 17,
     "decoder_ffn_dim": 13,
-    "init_std": 0.4,
+    "init_std": 0.8,
     "decoder_start_token_id": 2,
 }
 
@@ -75,6 +75,11 @@ def bart(**changes: Any) -> transformers.PreTrainedModel:
     return _made(transformers.BartForConditionalGeneration, transformers.BartConfig(**BART | changes))
 
 
+def llama4(**changes: Any) -> transformers.PreTrainedModel:
+    settings = GROUPED | {"attention_chunk_size": 4, "num_local_experts": 2, "intermediate_size_mlp": 7} | changes
+    return _made(transformers.Llama4ForCausalLM, transformers.Llama4TextConfig(**settings))
+
+
 DECODERS: dict[str, Callable[..., transformers.PreTrainedModel]] = {
     "gpt2": gpt2,
     "llama": llama,
@@ -83,7 +88,7 @@ DECODERS: dict[str, Callable[..., transformers.PreTrainedModel]] = {
 }
 ENCODERS: dict[str, Callable[..., transformers.PreTrainedModel]] = {"bert": bert, "albert": albert}
 PAIRS: dict[str, Callable[..., transformers.PreTrainedModel]] = {"t5": t5, "bart": bart}
-MODELS = DECODERS | ENCODERS | PAIRS
+MODELS = DECODERS | ENCODERS | PAIRS | {"llama4": llama4}
 PLACES = [
     *((name, "decoder") for name in DECODERS),
     *((name, "encoder") for name in ENCODERS),

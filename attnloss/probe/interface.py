@@ -19,18 +19,19 @@ def install(model: nn.Module) -> None:
     """
     register()
     name = type(model).__name__
-    can_set = getattr(model, "_can_set_attn_implementation", None)
-    if can_set is None:
+    if not hasattr(model, "set_attn_implementation"):
         raise ProbeError(f"{name} is not a transformers model: it has no attention interface to go through")
-    if not can_set():
-        raise ProbeError(f"{name} does not attend through transformers' attention interface and cannot be probed")
+    for part in model.modules():
+        can_set = getattr(part, "_can_set_attn_implementation", None)
+        if can_set is not None and not can_set():
+            kind = type(part).__name__
+            raise ProbeError(f"{kind} does not attend through transformers' attention interface and cannot be probed")
     if any(isinstance(getattr(module, "sinks", None), nn.Parameter) for module in model.modules()):
         raise ProbeError("attention sinks as in gpt-oss are not supported")
     switch: Any = model
     switch.set_attn_implementation(ATTENTION)
-    left = sorted({type(config).__name__ for config in configs(model) if implementation(config) != ATTENTION})
-    if left:
-        raise ProbeError(f"parts of {name} cannot switch their attention and cannot be probed: {', '.join(left)}")
+    for config in configs(model):  # layers may hold a config that their model no longer knows
+        config._attn_implementation_internal = ATTENTION
 
 
 def register() -> None:
@@ -45,10 +46,12 @@ def register() -> None:
 
 
 def check_registered() -> None:
-    """Check that transformers would ask for masks; without them every query would see padding."""
+    """Check that transformers will ask this package for masks; without them every query would see padding."""
     from transformers import AttentionMaskInterface
 
-    if ATTENTION not in AttentionMaskInterface._global_mapping:
+    from attnloss.probe.masks import make_mask
+
+    if AttentionMaskInterface._global_mapping.get(ATTENTION) is not make_mask:
         raise ProbeError(f"{ATTENTION!r} is missing in transformers' AttentionMaskInterface: masks would be dropped")
 
 
@@ -59,9 +62,8 @@ def installed(model: nn.Module) -> bool:
 
 def configs(model: nn.Module) -> list[Any]:
     """Every config of the model and of its parts, each once."""
-    waiting: list[Any] = [
-        module.config for module in model.modules() if hasattr(module, "_can_set_attn_implementation")
-    ]
+    held = (getattr(module, "config", None) for module in model.modules())
+    waiting: list[Any] = [config for config in held if hasattr(config, "_attn_implementation_internal")]
     found: dict[int, Any] = {}
     while waiting:
         config = waiting.pop()
