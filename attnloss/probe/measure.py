@@ -10,10 +10,12 @@ from torch import Tensor
 
 from attnloss import losses
 from attnloss.attention import functionals
+from attnloss.errors import FieldError
 from attnloss.functional import Functional
 from attnloss.loss import Loss, evaluate_losses
 from attnloss.probe.errors import ProbeError
 from attnloss.probe.inputs import Inputs
+from attnloss.score_map import ScoreMap
 from attnloss.scores import Scores
 from attnloss.statistics import Expectation, Weights
 from attnloss.streaming import Evaluation, evaluate
@@ -61,7 +63,7 @@ def measure(plan: Plan, inputs: Inputs, *, with_output: bool) -> Measured:
     chosen = inputs if whole else inputs.cut(plan.heads)
     scores = chosen.scores
     wanted = functionals(scores, plan.returns, value=chosen.value, top_k=plan.top_k)
-    terms = {label: losses.build(name, scores, given) for label, (name, given) in plan.losses.items()}
+    terms = _terms(plan, scores)
     found = None
     if with_output and whole and plan.backend in ("auto", "native"):
         found = _at_once(chosen, wanted, terms)
@@ -72,6 +74,16 @@ def measure(plan: Plan, inputs: Inputs, *, with_output: bool) -> Measured:
         found = evaluate_losses(scores, terms, wanted, backend=plan.backend)
     values, evaluation = ({}, Evaluation({}, "none")) if found is None else found
     return Measured(chosen, evaluation.values, values, terms, evaluation.backend, output)
+
+
+def _terms(plan: Plan, scores: ScoreMap) -> dict[str, Loss]:
+    terms = {}
+    for place, (label, (name, given)) in enumerate(plan.losses.items()):
+        try:
+            terms[label] = losses.build(name, scores, given)
+        except FieldError as error:
+            raise FieldError(f"losses[{place}].{error.field}", error.index, str(error)) from None
+    return terms
 
 
 def attended(inputs: Inputs, backend: str) -> Float[Tensor, "B H n dv"]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, cast, get_args
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -28,6 +29,9 @@ HEADS: Mapping[Site, tuple[str, ...]] = {
 }
 
 
+_KNOWN: "WeakKeyDictionary[nn.Module, WeakKeyDictionary[nn.Module, Site]]" = WeakKeyDictionary()
+
+
 def site_of(name: str, module: nn.Module, two_sided: bool) -> Site:
     """Tell the site of an attention module by its path in the model; `two_sided` is an encoder with a decoder."""
     path = name.split(".")
@@ -39,10 +43,13 @@ def site_of(name: str, module: nn.Module, two_sided: bool) -> Site:
     return "decoder" if getattr(module, "is_causal", False) is True else "encoder"
 
 
-def modules_by_site(model: nn.Module) -> dict[nn.Module, Site]:
-    """Give every module the site it would attend at; only attention modules will ask."""
-    two_sided = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
-    return {module: site_of(name, module, two_sided) for name, module in model.named_modules()}
+def modules_by_site(model: nn.Module) -> Mapping[nn.Module, Site]:
+    """Give every module the site it would attend at; only attention modules will ask. Remembered for each model."""
+    if model not in _KNOWN:
+        two_sided = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+        named = {module: site_of(name, module, two_sided) for name, module in model.named_modules()}
+        _KNOWN[model] = WeakKeyDictionary(named)
+    return _KNOWN[model]
 
 
 def sites(model: nn.Module) -> dict[str, int]:

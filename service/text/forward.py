@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnloss.errors import FieldError
 from attnloss.language import TokenScores, token_scores, token_scores_from_logits
 from attnloss.probe import AttentionRecord, probe
+from service.errors import ComputeFailed
 from service.text.models import TextModel
 
 _IGNORED = -100
@@ -196,7 +198,12 @@ def _at_their_places(values: np.ndarray, model: TextModel, missing: float) -> np
 
 def _token_scores(model: TextModel, states: Tensor, targets: Tensor, alternatives: int) -> TokenScores:
     top_k = alternatives or None
-    if not model.projects:
-        return token_scores_from_logits(states, targets, top_k=top_k)
-    weight, bias = model.head
-    return token_scores(states, weight, targets, bias=bias, top_k=top_k)
+    try:
+        if not model.projects:
+            return token_scores_from_logits(states, targets, top_k=top_k)
+        weight, bias = model.head
+        return token_scores(states, weight, targets, bias=bias, top_k=top_k)
+    except FieldError as error:
+        if error.field == "top_k":
+            raise
+        raise ComputeFailed(f"{model.name} gives no finite scores in {states.dtype}.") from error

@@ -8,12 +8,14 @@ import pytest
 import torch
 import transformers
 
+from service.batcher import Batch
+from service.errors import ServiceError
 from service.job import Job
 from service.settings import Settings
 from service.text.models import TextModel, load
 from service.text.prepare import prepared
-from service.text.run import text_results
 from service.text.validate import text_attention_job, text_loss_job
+from service.worker import Worker
 from tests.service.text import local
 
 SAVE: dict[str, Callable[[Path], Path]] = {
@@ -45,8 +47,13 @@ class Loaded:
         return results
 
     def answer(self, path: str, **fields: Any) -> dict[str, Any]:
-        """The answer to a body."""
-        return text_results((self.job(path, fields),), 4096)[0]
+        """The answer to a body, as the worker makes it."""
+        job = self.job(path, fields)
+        (outcome,) = Worker("cpu", cpu_threads=1).run(Batch((job,), job.cost, padded=False))
+        if outcome.error is not None:
+            raise ServiceError.from_wire(outcome.error)
+        assert outcome.result is not None
+        return outcome.result
 
     def eager(self, kind: Any) -> Any:
         """Transformers' own, which gives its weights."""

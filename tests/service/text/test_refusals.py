@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from service.errors import Invalid, NotFound, ServiceError, TooLarge
@@ -36,6 +37,14 @@ REFUSED: list[tuple[str, str, dict[str, Any], str, str]] = [
     ("llama", "/loss", {"text": TEXT, "losses": [{"name": "kl"}]}, "losses[0].name", "teacher"),
     ("llama", "/loss", {"text": TEXT, "losses": [{"name": "entropie"}]}, "losses[0]", "entropy"),
     ("llama", "/loss", {"text": TEXT, "losses": [{"name": "sink", "keys": [99]}]}, "losses[0].keys[0]", "99"),
+    (
+        "llama",
+        "/loss",
+        {"text": TEXT, "losses": [{"name": "entropy"}, {"name": "cross_entropy", "target": np.ones((2, 7))}]},
+        "losses[1].target",
+        "[2, 7]",
+    ),
+    ("llama", "/loss", {"text": TEXT, "top_k": 9999, "return": ["alternatives"]}, "top_k", "9999"),
     ("llama", "/loss", {"text": TEXT, "teacher": "llama"}, "student", "together"),
     ("llama", "/loss", {"text": TEXT, "layers": [[0, 1]]}, "layers", "teacher"),
     ("llama", "/loss", {"text": TEXT, "return": ["alternatives"]}, "top_k", "needed"),
@@ -54,8 +63,9 @@ REFUSED: list[tuple[str, str, dict[str, Any], str, str]] = [
 def test_a_wrong_field_is_named(
     loaded: Get, name: str, path: str, fields: dict[str, Any], field: str, words: str
 ) -> None:
+    here = loaded(name)
     with pytest.raises(Invalid) as refused:
-        loaded(name).answer(path, **fields)
+        here.answer(path, **fields)
     assert refused.value.errors[0].field == field
     assert words in refused.value.errors[0].message
 
