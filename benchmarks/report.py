@@ -42,7 +42,7 @@ A model's forward with statistics of every layer, against the same model with SD
 """,
     "text": """## Text
 
-POST /loss over HTTP with the embedded model, against a loop in one process that makes a Hugging Face call for each text.
+POST /loss over HTTP with the embedded model, against a loop in one process of one Hugging Face call for each text.
 Server and loop run in turns; both have the whole machine, and the load generator shares the server's part.
 """,
 }

@@ -30,6 +30,7 @@ FURTHEST = 1e-4
 def texts() -> list[tuple[str, int]]:
     """English of the standard library's help, cut to so many tokens; the same every time."""
     from pydoc_data.topics import topics
+
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
@@ -114,9 +115,10 @@ def report(rounds: int) -> bool:
             furthest = max([furthest, *(abs(one - other) for one, other in zip(truth, losses, strict=True))])
     share = statistics.median(rates["http"]) / statistics.median(rates["loop"])
     print(f"{TEXTS} texts of {FEWEST}–{MOST} tokens, {tokens} in all, {CONNECTIONS} connections. {machine()}\n")
-    shown = {name: f"{statistics.median(each):,.0f} ({min(each):,.0f}–{max(each):,.0f})" for name, each in rates.items()}
-    rows = [[shown["loop"], shown["http"], f"**{share:.2f}×**", f"≥ {LEAST_SHARE}×", f"{furthest:.1e}"]]
-    print(table(["loop in process, tokens/s", "POST /loss, tokens/s", "ratio", "bar", "largest difference, nats"], rows))
+    spread = {name: f"{statistics.median(of):,.0f} ({min(of):,.0f}–{max(of):,.0f})" for name, of in rates.items()}
+    head = ["loop in process, tokens/s", "POST /loss, tokens/s", "ratio", "bar", "largest difference, nats"]
+    row = [spread["loop"], spread["http"], f"**{share:.2f}×**", f"≥ {LEAST_SHARE}×", f"{furthest:.1e}"]
+    print(table(head, [row]))
     return share >= LEAST_SHARE and furthest <= FURTHEST
 
 

@@ -159,7 +159,7 @@ def scores(text: Text, options: dict[str, Any], came: Forwarded, tokenizer: Any)
         units = words.units(encoding) if options["aggregate"] else None
         answer["log_probs"] = given if units is None else words.merge_log_probs(given, units)
         answer["loss"] = mean
-        answer["perplexity"] = math.exp(mean) if mean < 700 else None
+        answer["perplexity"] = math.exp(min(mean, 709.0))
         size = scored_bytes(encoding, scored)
         answer["bits_per_byte"] = nats / math.log(2) / size if size else None
     if came.likeliest is not None:

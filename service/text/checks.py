@@ -14,7 +14,7 @@ def site(options: dict[str, Any], model: TextModel) -> str:
     decodes = options["target_text"] is not None
     if decodes and model.kind != "encoder-decoder":
         raise Invalid.field("target_text", f"{model.name} is no encoder-decoder model, it reads `text` alone")
-    found: str = options["site"] or ("cross" if decodes else next(iter(model.layers)))
+    found: str = options["site"] or ("cross" if decodes else "encoder" if "encoder" in model.layers else "decoder")
     if found not in model.layers:
         raise Invalid.field("site", f"{model.name} has {' and '.join(model.layers)}, came {found}")
     if model.kind == "encoder-decoder" and found != "encoder" and not decodes:

@@ -1,6 +1,6 @@
-"""Where text jobs are received: a thread that loads the models and then tokenises, while the device computes.
+"""Where text jobs are received: one thread loads the models, another tokenises, while the device computes.
 
-Text that arrives while its model loads waits here; tensors do not.
+Text that arrives while its model loads waits here; tensors and texts of other models do not.
 """
 
 import queue
@@ -51,16 +51,20 @@ class Desk:
             name: _State(source, told={"name": name, "state": "loading"})
             for name, source in settings.model_sources.items()
         }
-        self._arrived: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[Job | str | None] = queue.SimpleQueue()
+        """Jobs, names of models that are loading no more, and None for the end."""
         self._held: dict[bytes, Job] = {}
         self._done: deque[Job | Outcome] = deque()
-        self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
+        self._threads = [
+            threading.Thread(target=work, name=f"desk-{work.__name__.strip('_')}", daemon=True)
+            for work in (self._load_all, self._tokenise_all)
+        ]
 
     def start(self, wake: Callable[[], None]) -> None:
-        """Begin to load; `wake` is called from the desk's thread whenever there is something to take."""
+        """Begin to load; `wake` is called from the desk's threads whenever there is something to take."""
         self._wake = wake
-        if self._models:
-            self._thread.start()
+        for thread in self._threads if self._models else ():
+            thread.start()
 
     def put(self, job: Job) -> None:
         """Take in a text job."""
@@ -93,17 +97,32 @@ class Desk:
         return [state.told for state in self._models.values()]
 
     def close(self) -> None:
-        """End the thread after the job in hand; a model that still loads is left to the process's end."""
+        """End the tokenising after the job in hand; a model that still loads is left to the process's end."""
         self._arrived.put(None)
 
-    def _work(self) -> None:
+    def _load_all(self) -> None:
         for name, state in self._models.items():
             self._load(name, state)
-            self._wake()
-        while (job := self._arrived.get()) is not None:
-            if job.id in self._held:
-                self._done.append(self._tokenised(job))
-                self._wake()
+            self._arrived.put(name)
+
+    def _tokenise_all(self) -> None:
+        parked: list[Job] = []
+        while (arrived := self._arrived.get()) is not None:
+            ready = parked if isinstance(arrived, str) else [arrived]
+            parked = [job for job in ready if self._loads(job)] + ([] if isinstance(arrived, str) else parked)
+            for job in ready:
+                if job.id in self._held and not self._loads(job):
+                    self._done.append(self._tokenised(job))
+                    self._wake()
+
+    def _names(self, job: Job) -> list[str]:
+        """The model that a job asks for, and the student if it is compared with one."""
+        first = job.options.get("teacher") or job.options["model"] or next(iter(self._models))
+        student = job.options.get("student")
+        return [first] if student is None else [first, student]
+
+    def _loads(self, job: Job) -> bool:
+        return any(self._models[name].told["state"] == "loading" for name in self._names(job))
 
     def _load(self, name: str, state: _State) -> None:
         began_s = time.monotonic()
@@ -126,10 +145,8 @@ class Desk:
         from service.text.prepare import prepared
 
         try:
-            first = job.options.get("teacher") or job.options["model"] or next(iter(self._models))
-            student = job.options.get("student")
-            model = self._model(first)
-            return prepared(job, model, None if student is None else self._model(student), self._settings)
+            model, *student = map(self._model, self._names(job))
+            return prepared(job, model, student[0] if student else None, self._settings)
         except ServiceError as error:
             return Outcome(job.id, error=error.to_wire())
         except Exception as error:

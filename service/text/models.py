@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+import attnloss
 from service.text.errors import ModelUnusable
 
 Kind = Literal["causal", "encoder", "encoder-decoder"]
@@ -37,6 +38,11 @@ class TextModel:
     revision: str | None
 
     @property
+    def site(self) -> str:
+        """Where the model attends that says most of it: from the decoder to the encoder where it has both."""
+        return "cross" if self.kind == "encoder-decoder" else next(iter(self.layers))
+
+    @property
     def bos(self) -> int | None:
         """The token that stands before a text where its own tokenizer puts none."""
         begins: int | None = self.tokenizer.bos_token_id
@@ -65,8 +71,9 @@ class TextModel:
         return {
             "architecture": type(self.network).__name__,
             "kind": self.kind,
-            "layers": self.layers,
-            "heads": self.heads,
+            "layers": self.layers[self.site],
+            "heads": self.heads[self.site],
+            "sites": {site: {"layers": count, "heads": self.heads[site]} for site, count in self.layers.items()},
             "context_length": self.context,
             "vocabulary": config.vocab_size,
             "parameters": sum(weight.numel() for weight in self.network.parameters()),
@@ -123,7 +130,7 @@ def load(name: str, source: str, dtype: str, device: torch.device) -> TextModel:
         device=device,
         layout=trial.layout(truth),
         projects=kind == "causal" and trial.projects(),
-        revision=getattr(config, "_commit_hash", None),
+        revision=f"attnloss {attnloss.__version__}" if source == "default" else getattr(config, "_commit_hash", None),
     )
 
 

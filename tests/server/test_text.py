@@ -89,8 +89,12 @@ def test_models_tell_what_they_are(texts: Any) -> None:
     assert list(models) == ["default", "gpt2", "t5", "minilm", "gone"]
     assert models["default"]["context_length"] == 2048
     assert models["default"]["architecture"] == "LlamaForCausalLM"
-    assert models["gpt2"]["layers"] == {"decoder": 2}
-    assert models["t5"]["layers"] == {"encoder": 2, "decoder": 3, "cross": 3}
+    assert (models["gpt2"]["layers"], models["gpt2"]["heads"]) == (2, 3)
+    assert {site: each["layers"] for site, each in models["t5"]["sites"].items()} == {
+        "encoder": 2,
+        "decoder": 3,
+        "cross": 3,
+    }
     assert models["minilm"]["kind"] == "encoder"
     assert models["minilm"]["context_length"] == 512
     for name in ("default", "gpt2", "t5", "minilm"):

@@ -53,8 +53,7 @@ def serving(
     batcher = Batcher(BatchLimits(1 << 24, 64), CostModel(call_s=3e-4, element_s=2e-9, padded_element_s=6e-9))
     desk = Desk(Settings(models=""), torch.device("cpu"))
     loop = WorkerLoop(worker or SlowWorker(), batcher, context, address, announcement, WorkerMetrics(), desk)
-    thread = threading.Thread(target=loop.run)
-    thread.start()
+    (thread := threading.Thread(target=loop.run)).start()
     try:
         yield loop
     finally:
@@ -97,18 +96,17 @@ def the_weights(job: Job) -> np.ndarray:
 
 @pytest.mark.parametrize("transport", ["ipc", "inproc"])
 def test_every_job_gets_its_own_result(context: zmq.Context[Any], address: str, tmp_path: Path, transport: str) -> None:
-    address = address if transport == "ipc" else "inproc://link"
+    where = address if transport == "ipc" else "inproc://link"
 
     async def main() -> None:
-        async with linked(context, address) as link:
+        async with linked(context, where) as link:
             await ready(link)
             jobs = [a_job(link, n, seed=n) for n in (3, 4, 3, 200, 5)]
-            answers = await asyncio.gather(*map(link.compute, jobs))
-            for job, answer in zip(jobs, answers, strict=True):
+            for job, answer in zip(jobs, await asyncio.gather(*map(link.compute, jobs)), strict=True):
                 np.testing.assert_allclose(answer["result"]["weights"], the_weights(job), atol=1e-5)
             assert link.owed == 0
 
-    with serving(context, address, tmp_path):
+    with serving(context, where, tmp_path):
         asyncio.run(main())
 
 
