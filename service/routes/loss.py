@@ -35,7 +35,7 @@ ANSWER = {
 }
 
 
-TEXT = {"text": "I love programming", "order": {"permutations": 16}}
+TEXT = {"text": "I love programming", "order": {"permutations": 2}}
 
 TEXT_ANSWER = {
     "model": "default",
@@ -43,19 +43,23 @@ TEXT_ANSWER = {
         {
             "tokens": ["<|text|>", "I", " love", " programming"],
             "offsets": [[0, 0], [0, 1], [1, 6], [6, 18]],
-            "log_probs": [None, -4.0, -7.0, -9.0],
-            "loss": 6.6666667,
-            "perplexity": 785.7720,
-            "bits_per_byte": 1.6029944,
+            "log_probs": [None, -5.3493705, -7.5173087, -11.637607],
+            "loss": 8.1680954,
+            "perplexity": 3526.6207612476273,
+            "bits_per_byte": 1.9640117878479921,
             "order": {
-                "given": 20.0,
+                "given": 24.504286289215088,
                 "rank": 1,
-                "of": 2,
+                "of": 3,
                 "best": "I love programming",
-                "shuffles": [{"text": "love I programming", "nats": 24.0}],
+                "shuffles": [
+                    {"text": "programming I love", "nats": 27.602765560150146},
+                    {"text": "programming love I", "nats": 28.42777967453003},
+                ],
             },
         }
     ],
+    "backend": "chunked",
     "device": "cpu",
 }
 

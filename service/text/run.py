@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from attnloss.loss import evaluate_losses
+from attnloss.loss import Loss, evaluate_losses
 from attnloss.losses import build
 from attnloss.score_map import ScoreMap
 from service.job import Job
@@ -14,6 +15,9 @@ from service.text import answers
 from service.text.forward import Forwarded, Needs, TokenSequence, forward
 from service.text.orders import summary
 from service.text.prepare import Prepared, Text
+
+_SCORES = "chunked"
+"""What computes token losses: chunks of tokens × vocabulary, on every device."""
 
 _Place = tuple[int, int]
 """A job of the batch and a text of the job."""
@@ -27,7 +31,7 @@ def text_results(jobs: tuple[Job, ...], max_batch_tokens: int) -> list[dict[str,
     head = ready[0]
     if head.student is not None:
         for _, k in places:
-            results[0, k]["pairs"] = _compared(head, head.texts[k], jobs[0].options)
+            results[0, k] |= _compared(head, head.texts[k], jobs[0].options)
     else:
         _forward_mains(jobs, ready, places, results, max_batch_tokens)
         _forward_others(jobs, ready, places, results, max_batch_tokens)
@@ -36,6 +40,8 @@ def text_results(jobs: tuple[Job, ...], max_batch_tokens: int) -> list[dict[str,
 
 def _answer(ready: Prepared, results: list[dict[str, Any]]) -> dict[str, Any]:
     backends = sorted({name for result in results for name in result.pop("backends", ())})
+    if "chunked" in backends:  # beside a kernel it comes second, as everywhere
+        backends.append(backends.pop(backends.index("chunked")))
     named: dict[str, Any] = {"model": ready.model.name}
     if ready.student is not None:
         named = {"teacher": ready.model.name, "student": ready.student.name}
@@ -62,9 +68,11 @@ def _forward_mains(
             text, options = ready[j].texts[k], jobs[j].options
             if came.log_probs is not None:
                 results[j, k] |= answers.scores(text, options, came, ready[j].model.tokenizer)
+                results[j, k]["backends"] = {_SCORES}
             if came.records:
                 results[j, k] |= answers.layers(text, ready[j], options, came)
-                results[j, k]["backends"] = {record.backend for record in came.records}
+                used = {name for record in came.records for name in record.backend.split("+")}
+                results[j, k]["backends"] = used | results[j, k].get("backends", set())
 
 
 def _forward_others(
@@ -83,6 +91,8 @@ def _forward_others(
         found |= {owners[i]: came for i, came in zip(batch, forwarded, strict=True)}
     for j, k in places:
         text, options = ready[j].texts[k], jobs[j].options
+        if text.sequences:
+            results[j, k].setdefault("backends", set()).add(_SCORES)
         came = [found[(j, k), s] for s in range(len(text.sequences))]
         if text.windows:
             results[j, k] |= answers.scores(text, options, _joined(text, came), ready[j].model.tokenizer)
@@ -111,8 +121,8 @@ def _joined(text: Text, came: list[Forwarded]) -> Forwarded:
 
 
 @torch.inference_mode()
-def _compared(ready: Prepared, text: Text, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """The losses between the teacher's and the student's maps; P is the teacher's."""
+def _compared(ready: Prepared, text: Text, options: dict[str, Any]) -> dict[str, Any]:
+    """`pairs`: the losses between the teacher's and the student's maps; P is the teacher's."""
     assert ready.student is not None
     sides = []
     for side, model in enumerate((ready.model, ready.student)):
@@ -121,7 +131,8 @@ def _compared(ready: Prepared, text: Text, options: dict[str, Any]) -> list[dict
         ((_, (came,)),) = forward(model, [text.main], needs, len(text.main))
         sides.append({record.layer: record for record in came.records})
     entries = options["losses"] or [{"name": "kl", "label": None}]
-    answer = []
+    answer: list[dict[str, Any]] = []
+    backends: set[str] = set()
     for i, j in ready.pairs:
         teacher, student = sides[0][i], sides[1][j]
         assert teacher.scores is not None
@@ -129,16 +140,16 @@ def _compared(ready: Prepared, text: Text, options: dict[str, Any]) -> list[dict
         losses = {}
         for entry in entries:
             parameters = {key: v for key, v in entry.items() if key not in ("name", "label") and v is not None}
-            losses[entry["label"] or entry["name"]] = _between(
-                entry["name"], teacher.scores, student.scores, parameters, options["reduction"]
-            )
+            loss = build(entry["name"], teacher.scores, parameters | {"other": student.scores})
+            values, evaluation = evaluate_losses(teacher.scores, {"": loss})
+            backends.update(evaluation.backend.split("+"))
+            reduced = _reduced(loss, values[""], teacher.scores, options["reduction"])
+            losses[entry["label"] or entry["name"]] = reduced
         answer.append({"teacher_layer": i, "student_layer": j, "losses": losses})
-    return answer
+    return {"pairs": answer, "backends": backends}
 
 
-def _between(name: str, teacher: ScoreMap, student: ScoreMap, parameters: dict[str, Any], reduction: str) -> Any:
-    loss = build(name, teacher, parameters | {"other": student})
-    values = evaluate_losses(teacher, {name: loss})[0][name]
+def _reduced(loss: Loss, values: Tensor, teacher: ScoreMap, reduction: str) -> Any:
     counts = teacher.counts.expand(teacher.shape[:3])
     if loss.own_reduction is not None or loss.unit == "batch":
         return float(loss.reduce(values, counts, teacher.shape[3], reduction).reshape(()))

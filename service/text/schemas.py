@@ -190,5 +190,5 @@ class TextAnswer(Model):
     teacher: str | None = None
     student: str | None = None
     results: list[TextResult]
-    backend: str | None = None
+    backend: str | None = Field(None, description="What computed it, joined by +.", examples=["native+chunked"])
     device: str
