@@ -164,6 +164,11 @@ class FlashPass(FusedPass):
 @cache
 def unavailable() -> str | None:
     """Why this torch has no usable kernel, or None: one tiny forward and backward, compared with softmax."""
+    with torch.inference_mode(mode=False):  # whoever asks first may be in inference mode
+        return _unusable()
+
+
+def _unusable() -> str | None:
     generator = torch.Generator().manual_seed(0)
     tensors = [torch.randn(1, 1, 3, 2, generator=generator, dtype=torch.float64) for _ in range(4)]
     query, key, value, grad = tensors

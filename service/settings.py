@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     max_json_depth: int = Field(64, ge=8, le=1000, description="Deepest nesting of a JSON body.")
     max_job_cost: int = Field(1 << 30, ge=1, description="Largest job: batch × heads × n × m × passes.")
     max_losses: int = Field(32, ge=1, description="Losses of one request.")
+    max_job_tokens: int = Field(1 << 17, ge=1, description="Tokens of a text job, its windows and orders included.")
+    max_text_bytes: int = Field(2 * MIB, ge=1, description="UTF-8 bytes of all texts of a request.")
     max_texts: int = Field(256, ge=1, description="Texts of one request.")
     max_permutations: int = Field(256, ge=1, description="Other word orders of one text.")
 

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,16 +41,20 @@ class Worker:
         # arrays from the link are read-only views of its frames; nothing here writes to an input
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
 
-    def run(self, batch: Batch, *, all_cores: bool = False) -> list[Outcome]:
-        """The outcomes, in the order of the jobs. A batch that fails is computed again job by job."""
+    def run(self, batch: Batch, *, all_cores: bool = False, cancelled: Container[bytes] = frozenset()) -> list[Outcome]:
+        """The outcomes, in the order of the jobs. A batch that fails is computed again job by job.
+
+        Text jobs that are among `cancelled`, which may grow meanwhile, end in DeadlinePassed.
+        """
         if self.device.type == "cpu":
             torch.set_num_threads(self._fixed_threads or (self._cores if all_cores else 1))
         start_s = time.monotonic()
         queue_s = [start_s - job.arrival_s for job in batch.jobs]
-        results, failure = self._attempt(batch)
+        results, failure = self._attempt(batch, cancelled)
         if failure is not None and len(batch) > 1:
             log.warning("batch split", jobs=len(batch), cause=failure.detail)
-            return [self._run_alone(job) for job in batch.jobs]
+            alone = [Batch((job,), job.cost, padded=False) for job in batch.jobs]
+            return [self.run(each, all_cores=all_cores, cancelled=cancelled)[0] for each in alone]
         if failure is not None:
             return [Outcome(batch.jobs[0].id, error=failure.to_wire(), queue_s=queue_s[0])]
         compute_s = time.monotonic() - start_s
@@ -58,16 +63,13 @@ class Worker:
             for job, waited_s, (result, error) in zip(batch.jobs, queue_s, map(checked, results), strict=True)
         ]
 
-    def _run_alone(self, job: Job) -> Outcome:
-        return self.run(Batch((job,), job.cost, padded=False))[0]
-
-    def _attempt(self, batch: Batch) -> tuple[list[dict[str, Any]], ServiceError | None]:
+    def _attempt(self, batch: Batch, cancelled: Container[bytes]) -> tuple[list[dict[str, Any]], ServiceError | None]:
         """The results, or what went wrong; the tensors of a failed attempt are free when this returns."""
         try:
             if batch.jobs[0].kind == "text":
                 from service.text.run import text_results  # loaded long since, by what tokenised the job
 
-                return text_results(batch.jobs, self._max_batch_tokens), None
+                return text_results(batch.jobs, self._max_batch_tokens, cancelled), None
             return _results(batch, self.device), None
         except Exception as error:
             return [], _failure(batch.jobs[0], error)

@@ -35,10 +35,11 @@ log = structlog.get_logger()
 
 
 class Announcement:
-    """Ids of the jobs being computed, in a mapped file that outlives a killed process."""
+    """Ids of the jobs being computed and of the text being tokenised, in a mapped file that outlives the process."""
 
     def __init__(self, path: Path, most_jobs: int) -> None:
-        size = 4 + _ID_BYTES * most_jobs
+        self._text = 4 + _ID_BYTES * most_jobs
+        size = self._text + _ID_BYTES
         with path.open("ab") as file:
             file.truncate(size)
         with path.open("r+b") as file:
@@ -47,13 +48,20 @@ class Announcement:
     def read(self) -> list[bytes]:
         """The ids that were announced last and not withdrawn."""
         count = int.from_bytes(self._map[:4], "little")
-        return [self._map[4 + i * _ID_BYTES : 4 + (i + 1) * _ID_BYTES] for i in range(count)]
+        ids = [self._map[4 + i * _ID_BYTES : 4 + (i + 1) * _ID_BYTES] for i in range(count)]
+        text = self._map[self._text :]
+        return [*ids, text] if any(text) else ids
 
     def write(self, jobs: Iterable[Job]) -> None:
         """Announce these instead."""
         ids = [job.id for job in jobs]
         self._map[4 : 4 + _ID_BYTES * len(ids)] = b"".join(ids)
         self._map[:4] = len(ids).to_bytes(4, "little")
+
+    def write_text(self, job_id: bytes | None) -> None:
+        """Announce that this text is being tokenised, or none."""
+        if not self._map.closed:
+            self._map[self._text :] = job_id or bytes(_ID_BYTES)
 
     def close(self) -> None:
         """Give the map back."""
@@ -92,6 +100,7 @@ class WorkerLoop:
         self._waking = threading.Lock()
         self._ended = threading.Event()
         self._computing: frozenset[bytes] = frozenset()
+        self._cancelled: set[bytes] = set()
         self._end_by_s: float | None = None
         self._state = {
             "pid": os.getpid(),
@@ -100,6 +109,8 @@ class WorkerLoop:
             "suspects": [job_id.hex() for job_id in announcement.read()],
         }
         announcement.write(())
+        announcement.write_text(None)
+        desk.announce = announcement.write_text
         self._router = context.socket(zmq.ROUTER)
         self._router.set(zmq.ROUTER_HANDOVER, 1)
         self._router.set(zmq.SNDHWM, 0)
@@ -177,7 +188,9 @@ class WorkerLoop:
         self._computing = frozenset(job.id for job in batch.jobs)
         self._announcement.write(batch.jobs)
         single_thread_s = self._batcher.cost_model.predict_s(batch.cost, batch.padded)
-        outcomes = self._worker.run(batch, all_cores=single_thread_s > ALL_CORES_FROM_S)
+        self._cancelled.clear()
+        all_cores = single_thread_s > ALL_CORES_FROM_S
+        outcomes = self._worker.run(batch, all_cores=all_cores, cancelled=self._cancelled)
         self._announcement.write(())
         self._answer(outcomes)
         with self._link:
@@ -214,7 +227,11 @@ class WorkerLoop:
             if frames[1].bytes not in self._computing:  # sent again after a lost connection
                 self._put(job_from(frames))
         elif kind == CANCEL:
-            self._batcher.remove(frames[1].bytes) or self._desk.remove(frames[1].bytes)
+            job_id = frames[1].bytes
+            if job_id in self._computing:
+                self._cancelled.add(job_id)
+            elif not self._batcher.remove(job_id):
+                self._desk.remove(job_id)
 
     def _put(self, job: Job) -> None:
         if job.kind != "text":

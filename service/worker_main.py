@@ -53,6 +53,9 @@ def main() -> None:
     gc.set_threshold(10_000, 20, 20)
     loop.run()
     context.term()
+    if desk.loading:  # the interpreter would abort on its way out
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _end_with_stdin(loop: WorkerLoop, drain_s: float) -> None:

@@ -71,9 +71,9 @@ def unavailable() -> str | None:
         library.load()
     except library.Unavailable as reason:
         return str(reason)
-    generator = torch.Generator().manual_seed(0)
-    query, key, value = (torch.randn(3, 2, generator=generator, dtype=torch.float64) for _ in range(3))
-    with torch.enable_grad():
+    with torch.inference_mode(mode=False), torch.enable_grad():  # whoever asks first may be in inference mode
+        generator = torch.Generator().manual_seed(0)
+        query, key, value = (torch.randn(3, 2, generator=generator, dtype=torch.float64) for _ in range(3))
         leaves = [tensor.requires_grad_() for tensor in (query, key, value)]
         logits = (0.5 * query @ key.mT).masked_fill(torch.ones(3, 3).triu(1).bool(), -torch.inf)
         truth = logits.softmax(-1) @ value, logits.logsumexp(-1)
@@ -81,7 +81,7 @@ def unavailable() -> str | None:
         assert got[0] is not None
         pairs = [(got[0][0, 0], truth[0]), (got[1][0, 0], truth[1])]
         grads = [torch.autograd.grad(side[0].cos().sum() + side[1].sum(), leaves) for side in zip(*pairs, strict=True)]
-    pairs += zip(*grads, strict=True)
+        pairs += zip(*grads, strict=True)
     if all(torch.allclose(mine, expected, atol=1e-12) for mine, expected in pairs):
         return None
     return f"the {library.load().isa} kernels compute something else than attention"

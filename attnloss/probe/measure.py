@@ -33,6 +33,7 @@ class Plan:
     returns: tuple[str, ...]
     losses: Mapping[str, tuple[str, Mapping[str, Any]]]
     top_k: int | None
+    window: tuple[tuple[int, int] | None, tuple[int, int] | None]
     keep_scores: bool
     heads: tuple[int, ...]
     backend: str
@@ -62,7 +63,8 @@ def measure(plan: Plan, inputs: Inputs, *, with_output: bool) -> Measured:
         raise ProbeError(f"head {plan.heads[-1]} was chosen in a layer of {inputs.query.shape[1]} heads")
     chosen = inputs if whole else inputs.cut(plan.heads)
     scores = chosen.scores
-    wanted = functionals(scores, plan.returns, value=chosen.value, top_k=plan.top_k)
+    queries, keys = plan.window
+    wanted = functionals(scores, plan.returns, value=chosen.value, top_k=plan.top_k, queries=queries, keys=keys)
     terms = _terms(plan, scores)
     found = None
     if with_output and whole and plan.backend in ("auto", "native"):

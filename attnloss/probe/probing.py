@@ -172,17 +172,20 @@ def probe(
     heads: Sequence[int] | None = None,
     site: Site | None = None,
     top_k: int | None = None,
+    queries: tuple[int, int] | None = None,
+    keys: tuple[int, int] | None = None,
     keep_scores: bool = False,
     backend: str = "auto",
 ) -> Probe:
     """Prepare a probe of a transformers model, a context.
 
     In `with probe(model, returns=["entropy"], layers=[0, -1]) as p:` each forward of the model leaves
-    `p.records`. `returns` names statistics as in `attnloss.attention`; each of `losses` is {"name", "label",
-    parameters}; layers and heads may be negative, None is all. `site` is encoder, decoder or cross, by default
-    the only one, of an encoder-decoder cross. The attention implementation is switched on entry, and back on
-    exit unless `install` had switched it for good. Padded queries attend to nothing and count in no mean: they
-    are known from attention_mask, and for cross from decoder_attention_mask.
+    `p.records`. `returns` names statistics as in `attnloss.attention`, and `top_k`, `queries` and `keys` are
+    those of it; each of `losses` is {"name", "label", parameters}; layers and heads may be negative, None is
+    all. `site` is encoder, decoder or cross, by default the only one, of an encoder-decoder cross. The attention
+    implementation is switched on entry, and back on exit unless `install` had switched it for good. Padded
+    queries attend to nothing and count in no mean: they are known from attention_mask, and for cross from
+    decoder_attention_mask.
 
     Raises FieldError (a ValueError) naming the argument, ProbeError on entry for a model that cannot be probed.
     """
@@ -197,6 +200,7 @@ def probe(
         returns=tuple(dict.fromkeys(returns)),
         losses=_labelled(losses),
         top_k=top_k,
+        window=(queries, keys),
         keep_scores=keep_scores,
         heads=_places("heads", heads, heads_of(model, chosen)),
         backend=backend,

@@ -45,6 +45,7 @@ TEXT_ANSWER = {
                 {
                     "layer": 5,
                     "site": "decoder",
+                    "heads": [0],
                     "weights": [
                         [
                             [1.0, 0.0, 0.0, 0.0],

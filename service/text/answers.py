@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from torch import Tensor
 from attnloss.probe import AttentionRecord
 from service.text import reorder, words
 from service.text.encoding import Encoding, scored_bytes
-from service.text.forward import Forwarded
+from service.text.forward import Needs
 from service.text.prepare import Prepared, Text
+from service.text.token_scores import Forwarded
 
 
-def named(text: Text, options: dict[str, Any]) -> dict[str, Any]:
+def named(text: Text, ready: Prepared, options: dict[str, Any]) -> dict[str, Any]:
     """Tokens and offsets, or words and theirs."""
     answer: dict[str, Any] = {}
     for prefix, encoding in (("", text.encoding), ("target_", text.target)):
@@ -22,6 +24,9 @@ def named(text: Text, options: dict[str, Any]) -> dict[str, Any]:
             units = words.units(encoding) if options["aggregate"] else encoding
             answer[f"{prefix}tokens"] = list(units.tokens)
             answer[f"{prefix}offsets"] = [list(offset) for offset in units.offsets]
+    if text.target is not None and ready.site == "decoder":
+        inputs = _decoder_inputs(text.target, ready)
+        answer["key_tokens"] = list((words.units(inputs) if options["aggregate"] else inputs).tokens)
     if text.truncated:
         answer["truncated"] = True
     return answer
@@ -29,8 +34,7 @@ def named(text: Text, options: dict[str, Any]) -> dict[str, Any]:
 
 def layers(text: Text, ready: Prepared, options: dict[str, Any], came: Forwarded) -> dict[str, Any]:
     """`layers`, and `reorder` where it is asked for."""
-    rows, columns = _sides(text, ready.site)
-    cut = _Cut(came, options, rows, columns)
+    cut = _Cut(came, options, ready.needs, *_sides(text, ready))
     answer: dict[str, Any] = {}
     asked = [name for name in dict.fromkeys(options["returns"]) if name not in ("loss", "alternatives")]
     if asked or ready.needs.losses:
@@ -40,23 +44,40 @@ def layers(text: Text, ready: Prepared, options: dict[str, Any], came: Forwarded
     return answer
 
 
-def _sides(text: Text, site: str) -> tuple[Encoding, Encoding]:
+def _sides(text: Text, ready: Prepared) -> tuple[Encoding, Encoding]:
     """The tokens that ask and those that are looked at; of a decoder, row t is the query that predicts token t."""
-    own, target = text.encoding, text.target or text.encoding
-    return {"encoder": (own, own), "cross": (target, own)}.get(site, (target, target))
+    if text.target is None or ready.site == "encoder":
+        return text.encoding, text.encoding
+    return text.target, text.encoding if ready.site == "cross" else _decoder_inputs(text.target, ready)
+
+
+def _decoder_inputs(target: Encoding, ready: Prepared) -> Encoding:
+    """What a decoder reads while it predicts the target: a token to begin with, and all of it but the last."""
+    start = ready.model.network.config.decoder_start_token_id
+    start = ready.model.pad if start is None else start
+    return replace(
+        target,
+        ids=[start, *target.ids[:-1]],
+        offsets=[(0, 0), *target.offsets[:-1]],
+        special=[True, *target.special[:-1]],
+        tokens=[str(ready.model.tokenizer.convert_ids_to_tokens(start)), *target.tokens[:-1]],
+    )
 
 
 class _Cut:
     """One text's part of a batch's records."""
 
-    def __init__(self, came: Forwarded, options: dict[str, Any], rows: Encoding, columns: Encoding) -> None:
+    def __init__(
+        self, came: Forwarded, options: dict[str, Any], needs: Needs, rows: Encoding, columns: Encoding
+    ) -> None:
         self.row, self.n, self.m = came.row, came.queries, came.keys
-        self.options = options
+        self.options, self.needs = options, needs
         self.rows = words.units(rows) if options["aggregate"] or options["reorder"] else None
         self.columns = words.units(columns) if self.rows is not None else None
 
     def layer(self, record: AttentionRecord, asked: Sequence[str], reduction: str | None) -> dict[str, Any]:
-        answer: dict[str, Any] = {"layer": record.layer, "site": record.site}
+        heads = list(self.needs.heads or record.heads)
+        answer: dict[str, Any] = {"layer": record.layer, "site": record.site, "heads": heads}
         for name in asked:
             if name == "top":
                 answer["top"] = {
@@ -70,16 +91,25 @@ class _Cut:
         return answer
 
     def statistic(self, record: AttentionRecord, name: str) -> np.ndarray:
+        found = self.of_heads(record, record.values[name])
         if name == "received":
-            return _numpy(record.values[name][self.row, :, : self.m])
+            return _numpy(found[:, : self.m])
         if name != "weights":
-            return self.values(record, name)
-        weights = record.values[name][self.row, :, : self.n, : self.m]
-        (top, bottom), (left, right) = self.options["queries"] or (0, self.n), self.options["keys"] or (0, self.m)
-        return _numpy(weights[:, top:bottom, left:right])
+            return _numpy(found[:, : self.n])
+        queries, keys = self.options["queries"], self.options["keys"]
+        if self.needs.queries is None and queries is not None:
+            found = found[:, slice(*queries)]
+        if self.needs.keys is None and keys is not None:
+            found = found[:, :, slice(*keys)]
+        return _numpy(found[:, : None if queries else self.n, : None if keys else self.m])
+
+    def of_heads(self, record: AttentionRecord, values: Tensor) -> Tensor:
+        """The values of this text, by head in the order asked for."""
+        own = values[self.row]
+        return own if self.needs.heads is None else own[[record.heads.index(head) for head in self.needs.heads]]
 
     def values(self, record: AttentionRecord, name: str) -> np.ndarray:
-        return _numpy(record.values[name][self.row, :, : self.n])
+        return _numpy(self.of_heads(record, record.values[name])[:, : self.n])
 
     def top(self, record: AttentionRecord, part: str, *, missing: int) -> np.ndarray:
         """The strongest keys, as many as were asked for, whatever a short text has."""
@@ -91,16 +121,20 @@ class _Cut:
         assert self.rows is not None
         assert self.columns is not None
         if name == "weights":
-            whole = _numpy(record.values[name][self.row, :, : self.n, : self.m])
+            whole = _numpy(self.of_heads(record, record.values[name])[:, : self.n, : self.m])
             return words.merge_weights(whole, self.rows, self.columns)
         if name == "received":
-            return words.merge_received(_numpy(record.values[name][self.row, :, : self.m]), self.columns)
+            received = _numpy(self.of_heads(record, record.values[name])[:, : self.m])
+            return words.merge_received(received, self.columns)
         return words.merge_mean(self.values(record, name), self.rows)
 
     def loss(self, record: AttentionRecord, label: str, reduction: str) -> Any:
         """A number for each head, or with reduction none its queries; one number where a loss has none per head."""
         loss, values = record.terms[label], record.losses[label][self.row : self.row + 1]
         counts = record.counts[self.row : self.row + 1, :, : self.n]
+        if loss.unit != "batch":
+            values = self.of_heads(record, record.losses[label])[None]
+            counts = self.of_heads(record, record.counts)[None, :, : self.n]
         if loss.unit == "batch" or loss.own_reduction is not None:
             return _numpy(loss.reduce(_own(values, loss.unit, self.n), counts, self.m, reduction)).reshape(())[()]
         if loss.unit == "query" and reduction == "none":
@@ -159,7 +193,7 @@ def scores(text: Text, options: dict[str, Any], came: Forwarded, tokenizer: Any)
         units = words.units(encoding) if options["aggregate"] else None
         answer["log_probs"] = given if units is None else words.merge_log_probs(given, units)
         answer["loss"] = mean
-        answer["perplexity"] = math.exp(min(mean, 709.0))
+        answer["perplexity"] = math.exp(mean) if mean < 709 else None
         size = scored_bytes(encoding, scored)
         answer["bits_per_byte"] = nats / math.log(2) / size if size else None
     if came.likeliest is not None:

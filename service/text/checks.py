@@ -1,12 +1,15 @@
 """Whether a model can do what is asked of it, told before anything is tokenised."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnloss.registry import LOSSES
 from service.errors import Invalid
-from service.text.encoding import Encoding, encode
+from service.text.encoding import encode
 from service.text.models import TextModel
+
+if TYPE_CHECKING:
+    from service.text.prepare import Text
 
 
 def site(options: dict[str, Any], model: TextModel) -> str:
@@ -26,26 +29,26 @@ def site(options: dict[str, Any], model: TextModel) -> str:
     return found
 
 
-def scores_tokens(options: dict[str, Any]) -> bool:
-    """Whether token losses are among what a job asks for."""
-    if options["endpoint"] != "loss" or options["teacher"] is not None:
+def scores_tokens(options: dict[str, Any], model: TextModel) -> bool:
+    """Whether token losses are asked for; not by default where the model has none and losses of maps are asked for."""
+    returns = set(options["returns"])
+    if options["endpoint"] != "loss" or options["teacher"] is not None or not returns & {"loss", "alternatives"}:
         return False
-    return "loss" in options["returns"] or "alternatives" in options["returns"]
+    gives = model.kind == "causal" or (model.kind == "encoder-decoder" and options["target_text"] is not None)
+    return gives or not (options["losses"] and returns == {"loss"})
 
 
 def _check_scores(options: dict[str, Any], model: TextModel) -> None:
     if model.kind == "encoder":
-        of_maps = options["losses"] and set(options["returns"]) <= {"loss"}
-        if options["order"] is not None or options["stride"] is not None or not (of_maps or not scores_tokens(options)):
+        if scores_tokens(options, model) or options["order"] is not None or options["stride"] is not None:
             why = "is an encoder: each token sees those after it, so there is no loss of predicting them"
-            raise Invalid.field(
-                "model", f"{model.name} {why}; it has `losses` over its attention, or ask a causal model"
-            )
+            advice = "ask for `losses` over its attention, or a causal model"
+            raise Invalid.field("model", f"{model.name} {why}; {advice}")
     elif model.kind == "encoder-decoder":
         for name in ("order", "stride"):
             if options[name] is not None:
                 raise Invalid.field(name, f"needs a causal model, {model.name} is an encoder-decoder")
-        if scores_tokens(options) and options["target_text"] is None:
+        if scores_tokens(options, model) and options["target_text"] is None:
             raise Invalid.field("target_text", f"needed: {model.name}, an encoder-decoder, scores it given `text`")
     if options["order"] is not None and model.bos is None:
         raise Invalid.field("order", f"{model.name} has no token to begin a text with, so first words have no nats")
@@ -67,12 +70,16 @@ def pairs(options: dict[str, Any], teacher: TextModel, student: TextModel | None
         for layer, count, name in zip(pair, counts, ("teacher", "student"), strict=True):
             if not -count <= layer < count:
                 raise Invalid.field(f"layers[{k}]", f"the {name} has {count} layers, came {layer}")
+    found = [[layer % count for layer, count in zip(pair, counts, strict=True)] for pair in pairs]
+    for k, pair in enumerate(found):
+        if pair in found[:k]:
+            raise Invalid.field(f"layers[{k}]", f"the pair {pair} stands before")
     if teacher.heads[site] != student.heads[site]:
         came = (
             f"the teacher has {teacher.heads[site]} heads, the student {student.heads[site]}; maps compare one by one"
         )
         raise Invalid.field("student", came)
-    return [[layer % count for layer, count in zip(pair, counts, strict=True)] for pair in pairs]
+    return found
 
 
 def check_places(name: str, asked: Sequence[int] | None, count: int) -> None:
@@ -103,10 +110,18 @@ def names_keys(losses: Sequence[dict[str, Any]], m: int) -> None:
                     raise Invalid.field(f"losses[{i}].{parameter.name}[{k}]", expected)
 
 
-def check_same_tokens(encoding: Encoding, text: str, student: TextModel, place: str) -> None:
-    """Raise Invalid where the student would read a text as other tokens."""
-    if encode(student.tokenizer, text, field=f"text{place}").ids[: len(encoding.ids)] != encoding.ids:
-        raise Invalid.field("student", f"{student.name} reads text{place} as other tokens than the teacher")
-    if student.context is not None and len(encoding.ids) > student.context:
-        came = f"{len(encoding.ids)} tokens, and the context of {student.name} has {student.context}"
-        raise Invalid.field(f"text{place}", came)
+def check_same_tokens(text: "Text", student: TextModel, place: str) -> None:
+    """Raise Invalid where the student would read a text as other tokens, or has no room for them."""
+    for field, encoding in (("text", text.encoding), ("target_text", text.target)):
+        if encoding is None:
+            continue
+        n = len(encoding.ids)
+        most = n if text.truncated else None
+        mine = encode(
+            student.tokenizer, encoding.text, field=f"{field}{place}", max_tokens=most, target=field == "target_text"
+        )
+        if mine.ids != encoding.ids:
+            raise Invalid.field("student", f"{student.name} reads {field}{place} as other tokens than the teacher")
+        if student.context is not None and n > student.context:
+            came = f"{n} tokens, and the context of {student.name} has {student.context}"
+            raise Invalid.field(f"{field}{place}", came)

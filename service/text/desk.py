@@ -47,6 +47,8 @@ class Desk:
         self._settings = settings
         self._device = device
         self._wake: Callable[[], None] = lambda: None
+        self.announce: Callable[[bytes | None], None] = lambda job_id: None
+        """Told which job is being tokenised, so that one that ends the worker is known by its successor."""
         self._models = {
             name: _State(source, told={"name": name, "state": "loading"})
             for name, source in settings.model_sources.items()
@@ -96,6 +98,11 @@ class Desk:
         """The entries of GET /models."""
         return [state.told for state in self._models.values()]
 
+    @property
+    def loading(self) -> bool:
+        """Whether a model is being loaded, which nothing can interrupt."""
+        return self._threads[0].is_alive()
+
     def close(self) -> None:
         """End the tokenising after the job in hand; a model that still loads is left to the process's end."""
         self._arrived.put(None)
@@ -144,15 +151,21 @@ class Desk:
             return Outcome(job.id, error=DeadlinePassed("The deadline passed before the computation began.").to_wire())
         from service.text.prepare import prepared
 
+        def given_up() -> bool:
+            return job.id not in self._held or job.deadline_s <= time.monotonic()
+
+        self.announce(job.id)
         try:
             model, *student = map(self._model, self._names(job))
-            return prepared(job, model, student[0] if student else None, self._settings)
+            return prepared(job, model, student[0] if student else None, self._settings, given_up)
         except ServiceError as error:
             return Outcome(job.id, error=error.to_wire())
-        except Exception as error:
+        except BaseException as error:  # a panic of the tokenizers' is no Exception
             log.error("text job failed", job=job.id.hex(), exc_info=error)
             failed = ComputeFailed("The text could not be read; the cause is in the server's log.")
             return Outcome(job.id, error=failed.to_wire())
+        finally:
+            self.announce(None)
 
     def _model(self, name: str) -> "TextModel":
         state = self._models[name]

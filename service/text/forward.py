@@ -1,20 +1,22 @@
 """Sequences through a model: token losses, statistics and losses of its attention maps, from one forward each."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from attnloss.errors import FieldError
-from attnloss.language import TokenScores, token_scores, token_scores_from_logits
-from attnloss.probe import AttentionRecord, probe
-from service.errors import ComputeFailed
+from attnloss.probe import probe
+from service.errors import DeadlinePassed
 from service.text.models import TextModel
+from service.text.token_scores import Forwarded, TokenSequence, score
 
-_IGNORED = -100
+_MOST_WEIGHT_CELLS = 1 << 22
+"""n × m of all sequences of a forward that gives weights, of every layer and head at once."""
+_ALIKE_TOKENS = 16
+"""Sequences of which one has so many tokens more than another are alike, however short."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Needs:
     """What is wanted of every sequence of a forward.
 
     `losses` are as `attnloss.probe` takes them; `scores` is whether token log-probabilities are wanted, `alternatives`
-    how many likeliest tokens; `keep_maps` keeps queries and keys, for comparisons afterwards.
+    how many likeliest tokens; `keep_maps` keeps queries and keys, for comparisons afterwards; `queries` and `keys` cut
+    a window out of weights.
     """
 
     statistics: tuple[str, ...] = ()
@@ -34,6 +37,8 @@ class Needs:
     scores: bool = False
     alternatives: int = 0
     keep_maps: bool = False
+    queries: tuple[int, int] | None = None
+    keys: tuple[int, int] | None = None
 
     @property
     def probes(self) -> bool:
@@ -41,55 +46,60 @@ class Needs:
         return bool(self.statistics or self.losses or self.keep_maps)
 
 
-@dataclass(frozen=True)
-class TokenSequence:
-    """Token ids, and of an encoder-decoder model those that it is to say."""
+class SequenceRefused(Exception):
+    """A sequence whose maps do not fit what is asked of them: its place, and why."""
 
-    ids: list[int]
-    target_ids: list[int] | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids) + len(self.target_ids or ())
-
-
-@dataclass
-class Forwarded:
-    """What came of one sequence.
-
-    `log_probs` [n]: of each token, NaN where nothing scores it; of an encoder-decoder model the target's tokens.
-    `likeliest`: ids and log-probabilities [n, k] at each token's place. `records`: the layers of the batch that it was
-    in, and `row` its place there.
-    """
-
-    log_probs: np.ndarray | None = None
-    likeliest: tuple[np.ndarray, np.ndarray] | None = None
-    records: list[AttentionRecord] = field(default_factory=list)
-    row: int = 0
-    queries: int = 0
-    keys: int = 0
+    def __init__(self, place: int, error: FieldError) -> None:
+        super().__init__(str(error))
+        self.place = place
+        self.error = error
 
 
 def forward(
-    model: TextModel, sequences: Sequence[TokenSequence], needs: Needs, max_batch_tokens: int
+    model: TextModel,
+    sequences: Sequence[TokenSequence],
+    needs: Needs,
+    max_batch_tokens: int,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[list[int], list[Forwarded]]]:
     """Run the sequences, those of like length together; gives places in `sequences` and what came of them.
 
-    Results hold views of whole batches: use them up before the next are asked for.
+    Results hold views of whole batches: use them up before the next are asked for. Raises SequenceRefused, and
+    DeadlinePassed if `given_up` says before a forward that nobody waits any more.
     """
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    for places in _batches(model, sequences, order, max_batch_tokens):
-        yield places, _run(model, [sequences[i] for i in places], needs)
+    for places in _batches(model, sequences, order, needs, max_batch_tokens):
+        if given_up():
+            raise DeadlinePassed("The deadline passed during the computation.")
+        try:
+            came = _run(model, [sequences[i] for i in places], needs)
+        except FieldError as error:
+            if len(places) == 1:
+                raise SequenceRefused(places[0], error) from None
+        else:
+            yield places, came
+            continue
+        for i in places:  # one of them does not fit: find it
+            yield from (([i], came) for _, came in forward(model, [sequences[i]], needs, max_batch_tokens))
 
 
 def _batches(
-    model: TextModel, sequences: Sequence[TokenSequence], order: Sequence[int], max_batch_tokens: int
+    model: TextModel, sequences: Sequence[TokenSequence], order: Sequence[int], needs: Needs, max_batch_tokens: int
 ) -> Iterator[list[int]]:
+    """Places whose sequences share a forward.
+
+    Statistics of a batch have room for its longest sequence each, so those are of like length, and of bounded area.
+    """
+    most_cells = _MOST_WEIGHT_CELLS if "weights" in needs.statistics else max_batch_tokens**2
     batch: list[int] = []
     tokens = 0
     for i in order:
         size = len(sequences[i])
         grown = tokens + size if model.layout == "packed" else (len(batch) + 1) * size
-        if batch and (grown > max_batch_tokens or model.layout == "single"):
+        full = grown > max_batch_tokens or model.layout == "single"
+        if needs.probes and batch:
+            full |= size > 2 * len(sequences[batch[0]]) + _ALIKE_TOKENS or (len(batch) + 1) * size * size > most_cells
+        if batch and full:
             yield batch
             batch, grown = [], size
         batch.append(i)
@@ -105,7 +115,13 @@ def _run(model: TextModel, sequences: list[TokenSequence], needs: Needs) -> list
     asked: dict[str, Any] = {}
     if needs.probes:
         asked = {"returns": needs.statistics, "losses": needs.losses, "layers": needs.layers, "heads": needs.heads}
-        asked |= {"site": needs.site, "top_k": _top_k(needs, lengths, key_lengths), "keep_scores": needs.keep_maps}
+        asked |= {
+            "queries": needs.queries,
+            "keys": needs.keys,
+            "site": needs.site,
+            "top_k": _top_k(needs, lengths, key_lengths),
+            "keep_scores": needs.keep_maps,
+        }
     packed = model.layout == "packed"
     with (
         probe(network, **asked) as probing,
@@ -124,7 +140,7 @@ def _run(model: TextModel, sequences: list[TokenSequence], needs: Needs) -> list
             elif needs.site == "decoder":
                 result.keys = result.queries
     if needs.scores:
-        _score(model, sequences, needs, out, results)
+        score(model, sequences, needs.alternatives, out, results)
     return results
 
 
@@ -159,51 +175,3 @@ def _padded(rows: list[list[int]], model: TextModel) -> dict[str, Tensor]:
     lengths = torch.tensor([len(row) for row in rows], device=model.device)
     mask = torch.arange(longest, device=model.device) < lengths[:, None]
     return {"input_ids": ids, "attention_mask": mask.long()}
-
-
-def _score(model: TextModel, sequences: list[TokenSequence], needs: Needs, out: Any, results: list[Forwarded]) -> None:
-    """Log-probabilities of every token that has something before it, in the rows of the network's output."""
-    rows: list[list[int]] = []
-    for sequence in sequences:
-        causal = model.kind == "causal"
-        rows.append([*sequence.ids[1:], _IGNORED] if causal else list(sequence.target_ids or ()))
-    states = out.last_hidden_state if model.projects else out.logits
-    if model.layout == "packed":
-        states = states[0]
-    else:
-        states = torch.cat([state[: len(row)] for state, row in zip(states, rows, strict=True)])
-    targets = torch.tensor([i for row in rows for i in row], device=model.device)
-    scored = _token_scores(model, states, targets, needs.alternatives)
-    log_probs = scored.log_prob
-    assert log_probs is not None
-    start = 0
-    for result, row in zip(results, rows, strict=True):
-        part = slice(start, start + len(row))
-        start += len(row)
-        own = log_probs[part].float().cpu().numpy().astype(np.float64)
-        result.log_probs = _at_their_places(own, model, np.nan)
-        if scored.top is not None:
-            indices, values = scored.top.indices[part].cpu().numpy(), scored.top.values[part].float().cpu().numpy()
-            result.likeliest = _at_their_places(indices, model, -1), _at_their_places(values, model, np.nan)
-
-
-def _at_their_places(values: np.ndarray, model: TextModel, missing: float) -> np.ndarray:
-    """What the query before a token says of it, at the token's place."""
-    if model.kind != "causal":
-        return values
-    moved = np.roll(values, 1, axis=0)
-    moved[0] = missing
-    return moved
-
-
-def _token_scores(model: TextModel, states: Tensor, targets: Tensor, alternatives: int) -> TokenScores:
-    top_k = alternatives or None
-    try:
-        if not model.projects:
-            return token_scores_from_logits(states, targets, top_k=top_k)
-        weight, bias = model.head
-        return token_scores(states, weight, targets, bias=bias, top_k=top_k)
-    except FieldError as error:
-        if error.field == "top_k":
-            raise
-        raise ComputeFailed(f"{model.name} gives no finite scores in {states.dtype}.") from error

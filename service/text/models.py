@@ -1,6 +1,7 @@
 """A loaded text model: weights, tokenizer, and what was measured of it before it served."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,7 +129,7 @@ def load(name: str, source: str, dtype: str, device: torch.device) -> TextModel:
         layers=counts,
         heads={site: heads_of(network, site) for site in counts},
         device=device,
-        layout=trial.layout(truth),
+        layout="single" if _stretches(config) else trial.layout(truth),
         projects=kind == "causal" and trial.projects(),
         revision=f"attnloss {attnloss.__version__}" if source == "default" else getattr(config, "_commit_hash", None),
     )
@@ -157,18 +158,25 @@ def _weights(kind: Kind, where: str, dtype: str) -> Any:
         "encoder": transformers.AutoModel,
         "encoder-decoder": transformers.AutoModelForSeq2SeqLM,
     }
-    network, told = classes[kind].from_pretrained(
-        where,
-        dtype=getattr(torch, dtype),
-        trust_remote_code=False,
-        use_safetensors=True,
-        attn_implementation="sdpa",
-        output_loading_info=True,
-    )
+    options = {"dtype": getattr(torch, dtype), "trust_remote_code": False, "use_safetensors": True}
+    read = partial(classes[kind].from_pretrained, where, output_loading_info=True, **options)
+    try:
+        network, told = read(attn_implementation="sdpa")
+    except ValueError as error:
+        if "scaled_dot_product_attention" not in str(error):
+            raise
+        network, told = read(attn_implementation="eager")  # Gemma 2 caps its scores, which sdpa cannot
     missing = sorted(key for key in told["missing_keys"] if "pooler" not in key)
     if missing:
         raise ModelUnusable(f"the weights lack {missing[0]}" + (f" and {len(missing) - 1} more" * (len(missing) > 1)))
     return network
+
+
+def _stretches(config: Any) -> bool:
+    """Whether position frequencies depend on the longest sequence of a forward."""
+    rope = getattr(config.get_text_config(decoder=True), "rope_parameters", None)
+    kinds = [rope] if isinstance(rope, dict) and "rope_type" in rope else list((rope or {}).values())
+    return any(isinstance(each, dict) and each.get("rope_type") in ("dynamic", "longrope") for each in kinds)
 
 
 def _context(network: Any, tokenizer: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -21,8 +22,14 @@ def shuffles(text: str, permutations: int, seed: int) -> list[str]:
     others = number_of_orders(words) - 1
     if others < MANY - 1:
         ranks = range(others) if others <= permutations else _sample(others, permutations, random.Random(seed))
-        return [" ".join(order_of_rank(words, 1 + rank)) for rank in ranks]
-    return list(islice(_shuffled(words, random.Random(seed)), permutations))
+        return [_in_place(text, order_of_rank(words, 1 + rank)) for rank in ranks]
+    return [_in_place(text, order) for order in islice(_shuffled(words, random.Random(seed)), permutations)]
+
+
+def _in_place(text: str, words: Sequence[str]) -> str:
+    """The text with these words for its own, its white space kept: orders differ in nothing but the order."""
+    left = iter(words)
+    return re.sub(r"\S+", lambda _: next(left), text)
 
 
 def number_of_orders(words: Sequence[str]) -> int:
@@ -82,12 +89,12 @@ def _sample(number: int, size: int, generator: random.Random) -> list[int]:
     return drawn
 
 
-def _shuffled(words: Sequence[str], generator: random.Random) -> Iterator[str]:
+def _shuffled(words: Sequence[str], generator: random.Random) -> Iterator[list[str]]:
     """Random orders without end; ends only because there are `MANY` others."""
-    seen = {" ".join(words)}
+    seen = {tuple(words)}
     while True:
         order = list(words)
         generator.shuffle(order)
-        if (joined := " ".join(order)) not in seen:
-            seen.add(joined)
-            yield joined
+        if tuple(order) not in seen:
+            seen.add(tuple(order))
+            yield order

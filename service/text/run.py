@@ -1,6 +1,9 @@
 """A batch of text jobs through their model, and one answer for each."""
 
+import time
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +13,13 @@ from torch import Tensor
 from attnloss.loss import Loss, evaluate_losses
 from attnloss.losses import build
 from attnloss.score_map import ScoreMap
+from service.errors import DeadlinePassed, Invalid, path_of
 from service.job import Job
 from service.text import answers
-from service.text.forward import Forwarded, Needs, TokenSequence, forward
+from service.text.forward import Needs, SequenceRefused, forward
 from service.text.orders import summary
 from service.text.prepare import Prepared, Text
+from service.text.token_scores import Forwarded
 
 _SCORES = "chunked"
 """What computes token losses: chunks of tokens × vocabulary, on every device."""
@@ -22,19 +27,38 @@ _SCORES = "chunked"
 _Place = tuple[int, int]
 """A job of the batch and a text of the job."""
 
+_Batch = tuple[list[int], list[Forwarded]]
+_Forward = Callable[..., Iterator[_Batch]]
 
-def text_results(jobs: tuple[Job, ...], max_batch_tokens: int) -> list[dict[str, Any]]:
-    """What each job asked for; the weights, statistics and token losses of a text come from one forward."""
+
+def text_results(
+    jobs: tuple[Job, ...], max_batch_tokens: int, cancelled: Container[bytes] = frozenset()
+) -> list[dict[str, Any]]:
+    """What each job asked for; the weights, statistics and token losses of a text come from one forward.
+
+    Raises Invalid for what only the maps tell, and DeadlinePassed once all jobs are late or among `cancelled`.
+    """
+
+    def given_up() -> bool:
+        now = time.monotonic()
+        return all(job.deadline_s <= now or job.id in cancelled for job in jobs)
+
     ready: list[Prepared] = [job.prepared for job in jobs]
     places = [(j, k) for j, each in enumerate(ready) for k in range(len(each.texts))]
-    results = {place: answers.named(ready[place[0]].texts[place[1]], jobs[place[0]].options) for place in places}
+    results = {
+        place: answers.named(ready[place[0]].texts[place[1]], ready[place[0]], jobs[place[0]].options)
+        for place in places
+    }
     head = ready[0]
     if head.student is not None:
         for _, k in places:
+            if given_up():
+                raise DeadlinePassed("The deadline passed during the computation.")
             results[0, k] |= _compared(head, head.texts[k], jobs[0].options)
     else:
-        _forward_mains(jobs, ready, places, results, max_batch_tokens)
-        _forward_others(jobs, ready, places, results, max_batch_tokens)
+        run = partial(forward, ready[0].model, max_batch_tokens=max_batch_tokens, given_up=given_up)
+        _forward_mains(jobs, ready, places, results, run)
+        _forward_others(jobs, ready, places, results, run)
     return [_answer(each, [results[j, k] for k in range(len(each.texts))]) for j, each in enumerate(ready)]
 
 
@@ -55,14 +79,14 @@ def _forward_mains(
     ready: list[Prepared],
     places: list[_Place],
     results: dict[_Place, dict[str, Any]],
-    max_batch_tokens: int,
+    run: _Forward,
 ) -> None:
     needs = ready[0].needs
     if not (needs.probes or needs.scores):
         return
     places = [(j, k) for j, k in places if not ready[j].texts[k].windows]
     sequences = [ready[j].texts[k].main for j, k in places]
-    for batch, forwarded in forward(ready[0].model, sequences, needs, max_batch_tokens):
+    for batch, forwarded in _placed(run(sequences=sequences, needs=needs), jobs, places):
         for i, came in zip(batch, forwarded, strict=True):
             j, k = places[i]
             text, options = ready[j].texts[k], jobs[j].options
@@ -75,19 +99,34 @@ def _forward_mains(
                 results[j, k]["backends"] = used | results[j, k].get("backends", set())
 
 
+def _placed(batches: Iterator[_Batch], jobs: tuple[Job, ...], places: list[_Place]) -> Iterator[_Batch]:
+    """The batches; what does not fit is told by the text that it is of, since no request has a query of its own."""
+    try:
+        yield from batches
+    except SequenceRefused as refused:
+        j, k = places[refused.place]
+        field, _, last = refused.error.field.rpartition(".")
+        if last != "query":
+            field = refused.error.field
+        which = f"of text[{k}]: " if len(jobs[j].options["text"]) > 1 else ""
+        raise Invalid.field(
+            path_of(field or "losses", *refused.error.index * (last != "query")), which + str(refused)
+        ) from None
+
+
 def _forward_others(
     jobs: tuple[Job, ...],
     ready: list[Prepared],
     places: list[_Place],
     results: dict[_Place, dict[str, Any]],
-    max_batch_tokens: int,
+    run: _Forward,
 ) -> None:
     """Windows of long texts and other orders of words, all of them sequences that only need scores."""
     owners = [(place, s) for place in places for s in range(len(ready[place[0]].texts[place[1]].sequences))]
     sequences = [ready[j].texts[k].sequences[s] for (j, k), s in owners]
     needs = Needs(scores=True, alternatives=jobs[0].prepared.needs.alternatives if ready[0].texts[0].windows else 0)
     found: dict[tuple[_Place, int], Forwarded] = {}
-    for batch, forwarded in forward(ready[0].model, sequences, needs, max_batch_tokens):
+    for batch, forwarded in run(sequences=sequences, needs=needs):
         found |= {owners[i]: came for i, came in zip(batch, forwarded, strict=True)}
     for j, k in places:
         text, options = ready[j].texts[k], jobs[j].options
@@ -143,21 +182,20 @@ def _compared(ready: Prepared, text: Text, options: dict[str, Any]) -> dict[str,
             loss = build(entry["name"], teacher.scores, parameters | {"other": student.scores})
             values, evaluation = evaluate_losses(teacher.scores, {"": loss})
             backends.update(evaluation.backend.split("+"))
-            reduced = _reduced(loss, values[""], teacher.scores, options["reduction"])
+            chosen = ready.needs.heads or teacher.heads
+            order = [teacher.heads.index(head) for head in chosen]
+            reduced = _reduced(loss, values[""], teacher.scores, options["reduction"], order)
             losses[entry["label"] or entry["name"]] = reduced
         answer.append({"teacher_layer": i, "student_layer": j, "losses": losses})
     return {"pairs": answer, "backends": backends}
 
 
-def _reduced(loss: Loss, values: Tensor, teacher: ScoreMap, reduction: str) -> Any:
+def _reduced(loss: Loss, values: Tensor, teacher: ScoreMap, reduction: str, heads: list[int]) -> Any:
+    """By head, in their order; one number where the loss has none per head."""
     counts = teacher.counts.expand(teacher.shape[:3])
     if loss.own_reduction is not None or loss.unit == "batch":
         return float(loss.reduce(values, counts, teacher.shape[3], reduction).reshape(()))
     if reduction == "none":
-        return np.ascontiguousarray(values[0].cpu().numpy())
-    heads = range(values.shape[1])
+        return np.ascontiguousarray(values[0, heads].cpu().numpy())
     reduced = [loss.reduce(values[:, h : h + 1], counts[:, h : h + 1], teacher.shape[3], reduction) for h in heads]
     return np.array([float(value) for value in reduced], np.float32)
-
-
-__all__ = ["TokenSequence", "text_results"]

@@ -90,7 +90,9 @@ class TextLossRequest(TextRequest):
     layers: list[int] | list[Pair] | None = Field(  # type: ignore[assignment]  # pairs come with a teacher
         None, min_length=1, description="Layers; with a teacher, pairs [teacher's layer, student's layer]."
     )
-    returns: list[TextLossReturn] = Field(["loss"], alias="return", min_length=1, description="What to answer.")
+    returns: list[TextLossReturn] = Field(
+        ["loss"], alias="return", description="What to answer beside losses, order and reorder."
+    )
     losses: list[AnyTextLoss] | None = Field(None, min_length=1, description="Losses over the attention maps.")
     reduction: Literal["none", "mean", "sum"] = Field("mean", description="Of `losses`, over each head's queries.")
     stride: int | None = Field(
@@ -113,6 +115,7 @@ class TextLayer(Model):
 
     layer: int
     site: Site
+    heads: list[int] = Field(description="The heads of what follows, in the order asked for.")
     weights: Tensor | None = Field(None, description="[heads, n, m].")
     lse: Tensor | None = None
     entropy: Tensor | None = Field(None, description="[heads, n], nats.")
@@ -171,10 +174,13 @@ class TextResult(Model):
     offsets: list[list[int]] = Field(description="[start, stop] in code points; [0, 0] for special tokens.")
     target_tokens: list[str] | None = None
     target_offsets: list[list[int]] | None = None
+    key_tokens: list[str] | None = Field(
+        None, description="What a decoder's queries look at: its inputs, for decoder maps."
+    )
     layers: list[TextLayer] | None = None
     log_probs: list[float | None] | None = Field(None, description="Of each token; null where nothing scores it.")
     loss: float | None = Field(None, description="Nats per scored token.")
-    perplexity: float | None = None
+    perplexity: float | None = Field(None, description="e to the loss; null beyond e^709.")
     bits_per_byte: float | None = Field(None, description="Scored nats / ln 2 / UTF-8 bytes of the scored text.")
     alternatives: list[list[Alternative] | None] | None = None
     order: OrderAnswer | None = None

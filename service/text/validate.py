@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from attnloss.registry import LOSSES
-from service.errors import Invalid, NotFound
+from service.errors import Invalid, NotFound, TooLarge
 from service.job import Job
 from service.schemas import Model
 from service.settings import Settings
@@ -30,6 +30,7 @@ def text_attention_job(fields: dict[str, Any], settings: Settings, job_id: bytes
     """The job of a POST /attention body with text. Raises Invalid or NotFound."""
     request = validated(TextAttentionRequest, fields)
     _check(request, settings)
+    _check_models(request, settings)
     return _job("attention", request, {}, settings, job_id)
 
 
@@ -54,7 +55,11 @@ def text_loss_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> 
             raise Invalid.field(
                 "order", "orders are of `text`, whose words a causal model scores; leave out target_text"
             )
-    return _job("loss", request, _arrays(request), settings, job_id)
+    if not (request.returns or request.losses or request.order or request.reorder or request.teacher):
+        raise Invalid.field("return", "empty, and no losses, order or reorder are asked for either")
+    arrays = _arrays(request)
+    _check_models(request, settings)
+    return _job("loss", request, arrays, settings, job_id)
 
 
 def _check(request: TextRequest, settings: Settings) -> None:
@@ -76,6 +81,10 @@ def _check(request: TextRequest, settings: Settings) -> None:
         raise Invalid.field("aggregate", f"words have weights, entropy, received and losses, no {min(unmerged)}")
     if request.aggregate and (request.queries or request.keys):
         raise Invalid.field("aggregate", "words are merged from whole maps; leave out queries and keys")
+
+
+def _check_models(request: TextRequest, settings: Settings) -> None:
+    """Last of all: what is wrong with the fields is told first."""
     for name in ("model", "teacher", "student"):
         model = getattr(request, name, None)
         if model is not None and model not in settings.model_sources:
@@ -114,7 +123,7 @@ def _check_pairs(request: TextLossRequest) -> None:
     for name, value in alone.items():
         if value is not None:
             raise Invalid.field(name, "cannot be asked for beside teacher and student")
-    if request.returns != ["loss"]:
+    if request.returns not in ([], ["loss"]):
         raise Invalid.field("return", "teacher and student give the losses between their maps, and nothing beside")
 
 
@@ -136,6 +145,9 @@ def _arrays(request: TextLossRequest) -> dict[str, np.ndarray]:
 
 def _job(endpoint: str, request: TextRequest, arrays: dict[str, np.ndarray], settings: Settings, job_id: bytes) -> Job:
     size = sum(len(text.encode(errors="surrogatepass")) for text in [*request.text, *(request.target_text or [])])
+    if size > settings.max_text_bytes:
+        limit = f"the limit is {settings.max_text_bytes}; send fewer or shorter texts"
+        raise TooLarge(f"The texts take {size} bytes, {limit}.")
     now = time.monotonic()
     return Job(
         id=job_id,

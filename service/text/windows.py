@@ -11,6 +11,11 @@ class Window(NamedTuple):
     first_scored: int
 
 
+def count_windows(n_tokens: int, context: int, stride: int) -> int:
+    """How many windows there are."""
+    return 1 + max(0, -(-(n_tokens - context) // stride))
+
+
 def windows(n_tokens: int, context: int, stride: int) -> list[Window]:
     """Windows of at most `context` tokens, `stride` apart, that score every token but the first exactly once.
 

@@ -38,11 +38,11 @@ class SlowWorker(Worker):
         self.began = threading.Event()
         self.batches: list[list[bytes]] = []
 
-    def run(self, batch: Batch, *, all_cores: bool = False) -> list[Outcome]:
+    def run(self, batch: Batch, **options: Any) -> list[Outcome]:
         self.batches.append([job.id for job in batch.jobs])
         self.began.set()
         assert self.go.wait(20)
-        return super().run(batch, all_cores=all_cores)
+        return super().run(batch, **options)
 
 
 @contextlib.contextmanager

@@ -48,6 +48,17 @@ REFUSED: list[tuple[str, str, dict[str, Any], str, str]] = [
     ("llama", "/loss", {"text": TEXT, "teacher": "llama"}, "student", "together"),
     ("llama", "/loss", {"text": TEXT, "layers": [[0, 1]]}, "layers", "teacher"),
     ("llama", "/loss", {"text": TEXT, "return": ["alternatives"]}, "top_k", "needed"),
+    ("llama", "/loss", {"text": TEXT, "return": []}, "return", "empty"),
+    ("llama", "/loss", {"text": TEXT, "model": "gpt5", "stride": 4, "truncate": True}, "stride", "alone"),
+    ("llama", "/loss", {"text": TEXT, "model": "gpt5", "return": ["alternatives"]}, "top_k", "needed"),
+    ("gpt2", "/loss", {"text": "I love " * 99, "truncate": True, "order": {}}, "order", "whole texts"),
+    (
+        "t5",
+        "/loss",
+        {"text": ["so", TEXT], "target_text": ["so", "so"], "losses": [{"name": "forward_sum"}]},
+        "losses",
+        "of text[",
+    ),
     ("llama", "/loss", {"text": TEXT, "order": {"permutations": 257}}, "order.permutations", "at most 256"),
     ("bert", "/loss", {"text": TEXT}, "model", "is an encoder"),
     ("bert", "/loss", {"text": TEXT, "order": {}, "losses": [{"name": "entropy"}]}, "model", "is an encoder"),
@@ -85,9 +96,12 @@ def test_text_and_tensors_at_once_are_refused() -> None:
 @pytest.mark.parametrize(
     ("limits", "fields", "words"),
     [
-        ({"max_job_cost": 100}, {}, "score elements, the limit is 100"),
+        ({"max_job_cost": 100}, {}, "score elements or more, the limit is 100"),
         ({"max_answer_bytes": 1000}, {"return": ["weights"]}, "the limit is 1000; ask for fewer layers"),
-        ({"max_job_cost": 3000}, {"order": {"permutations": 6}}, "fewer permutations"),
+        ({"max_job_cost": 1000}, {"order": {"permutations": 6}}, "fewer permutations"),
+        ({"max_job_tokens": 12}, {"order": {"permutations": 6}}, "tokens or more, the limit is 12"),
+        ({"max_text_bytes": 17}, {}, "18 bytes, the limit is 17"),
+        ({"max_answer_bytes": 900}, {"return": ["alternatives"], "top_k": 20}, "answer would take"),
     ],
 )
 def test_what_is_too_large_says_the_limit(

@@ -163,7 +163,9 @@ def test_windows_of_weights_are_cut_out_of_the_whole(loaded: Get) -> None:
     fields = {"text": "I love programming and you do", "return": ["weights"], "layers": [1], "heads": [-1]}
     (whole,) = here.post("/attention", **fields)
     (cut,) = here.post("/attention", **fields, queries=[2, 5], keys=[1, 4])
-    np.testing.assert_array_equal(cut["layers"][0]["weights"], whole["layers"][0]["weights"][:, 2:5, 1:4])
+    np.testing.assert_allclose(cut["layers"][0]["weights"], whole["layers"][0]["weights"][:, 2:5, 1:4], **CLOSE)
+    (both,) = here.post("/attention", **fields, queries=[2, 5], reorder="attention")
+    np.testing.assert_allclose(both["layers"][0]["weights"], whole["layers"][0]["weights"][:, 2:5], **CLOSE)
 
 
 def test_a_truncated_text_is_scored_to_where_it_was_cut(loaded: Get) -> None:
