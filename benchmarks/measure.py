@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -66,10 +66,11 @@ def extra_peak_mib(run: Callable[[], object]) -> float:
     return peak_mib() - before
 
 
-def in_fresh_process(module: str, *arguments: object) -> float:
+def in_fresh_process(module: str, *arguments: object, environment: Mapping[str, str] | None = None) -> float:
     """Run a module of this folder and read the number it prints."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    environment = {**os.environ, **(environment or {})}
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
     return float(answer.stdout)
 
 
