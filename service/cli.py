@@ -28,6 +28,9 @@ def serve(
     ] = None,
     processes: Annotated[int | None, typer.Option(help="API processes. [ATTNLOSS_PROCESSES, by cores]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. [ATTNLOSS_DEVICE, auto]")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Text models: default,gpt2,my=/models/my. [ATTNLOSS_MODELS, default]")
+    ] = None,
 ) -> None:
     """Serve POST /attention and POST /loss until Ctrl-C; every other setting is an ATTNLOSS_ variable."""
     from pydantic import ValidationError
@@ -35,12 +38,13 @@ def serve(
     from service.serve import serve as run
     from service.settings import Settings
 
-    given = {"host": host, "port": port, "processes": processes, "device": device}
+    given = {"host": host, "port": port, "processes": processes, "device": device, "models": models}
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        raise _one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, came {first['input']!r}") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise _one_line(f"{'.'.join(map(str, first['loc']))}: {reason}, came {first['input']!r}") from None
     try:
         status = run(settings)
     except OSError as error:

@@ -89,7 +89,7 @@ def model_sources(given: str) -> dict[str, str]:
         if not equals:
             name, source = (Path(entry).name, entry) if entry.startswith((".", "/", "~")) else (entry, entry)
         if not (name and source):
-            raise ValueError(f"expected `source` or `name=source`, came {entry!r}")
+            raise ValueError(f"expected a list of `source` or `name=source`, not {entry!r}")
         if name in sources:
             raise ValueError(f"the model {name!r} is named twice")
         sources[name] = source

@@ -40,7 +40,9 @@ NOT_LOADED = {
     "service.schemas": ["torch", "fastapi", "zmq"],
     "service.job": ["torch", "fastapi", "zmq"],
     "service.link": ["torch", "fastapi", "simdjson"],
-    "service.worker_main": ["fastapi", "uvicorn", "simdjson"],
+    "service.worker_main": ["fastapi", "uvicorn", "simdjson", "transformers"],
+    "service.text.validate": ["torch", "fastapi", "zmq"],
+    "attnloss.probe": ["transformers", "service"],
 }
 
 

@@ -134,3 +134,22 @@ def test_a_model_that_brings_code_of_its_own_is_refused(tmp_path: Path) -> None:
     (folder / "mine.py").write_text("raise SystemExit('this ran')")
     with pytest.raises(ModelUnusable):
         load("mine", str(folder), "float32", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("given", "sources"),
+    [
+        ("default", {"default": "default"}),
+        ("gpt2, my=/models/my", {"gpt2": "gpt2", "my": "/models/my"}),
+        ("org/name,/models/mine", {"org/name": "org/name", "mine": "/models/mine"}),
+        ("", {}),
+    ],
+)
+def test_the_setting_names_models_and_their_sources(given: str, sources: dict[str, str]) -> None:
+    assert Settings(models=given).model_sources == sources
+
+
+@pytest.mark.parametrize(("given", "words"), [("a=", "not 'a='"), ("=b", "not '=b'"), ("a=x,a=y", "named twice")])
+def test_a_setting_that_cannot_be_read_says_what_is_wrong(given: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Settings(models=given)
