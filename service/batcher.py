@@ -59,11 +59,11 @@ class Batcher:
             del self._waiting[job.id]
         return late
 
-    def take(self) -> Batch | None:
-        """The oldest job and its batch-mates, or None if none waits."""
-        if not self._waiting:
+    def take(self, fits: Callable[[Job], bool] = lambda job: True) -> Batch | None:
+        """The oldest job that fits and its batch-mates, or None if none waits."""
+        head = next(filter(fits, self._waiting.values()), None)
+        if head is None:
             return None
-        head = next(iter(self._waiting.values()))
         forming = _Forming(head, self.limits, self.cost_model)
         if not head.alone:
             for job in self._companions(head, lambda job: (job.n, job.m) == (head.n, head.m)):

@@ -43,8 +43,8 @@ def serve(
         settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        reason = first["msg"].removeprefix("Value error, ")
-        raise _one_line(f"{'.'.join(map(str, first['loc']))}: {reason}, came {first['input']!r}") from None
+        why = first["msg"].removeprefix("Value error, ")
+        raise _one_line(f"{'.'.join(map(str, first['loc']))}: {why}, came {first['input']!r}") from None
     try:
         status = run(settings)
     except OSError as error:

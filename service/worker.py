@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,20 +41,29 @@ class Worker:
         # arrays from the link are read-only views of its frames; nothing here writes to an input
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
 
-    def run(self, batch: Batch, *, all_cores: bool = False, cancelled: Container[bytes] = frozenset()) -> list[Outcome]:
+    def run(
+        self,
+        batch: Batch,
+        *,
+        all_cores: bool = False,
+        cancelled: Container[bytes] = frozenset(),
+        between: Callable[[], None] = lambda: None,
+    ) -> list[Outcome]:
         """The outcomes, in the order of the jobs. A batch that fails is computed again job by job.
 
-        Text jobs that are among `cancelled`, which may grow meanwhile, end in DeadlinePassed.
+        A batch of texts takes many forwards: `between` is called before each, and may run another batch. Texts that
+        are among `cancelled`, which may grow meanwhile, end in DeadlinePassed.
         """
         if self.device.type == "cpu":
             torch.set_num_threads(self._fixed_threads or (self._cores if all_cores else 1))
         start_s = time.monotonic()
         queue_s = [start_s - job.arrival_s for job in batch.jobs]
-        results, failure = self._attempt(batch, cancelled)
+        results, failure = self._attempt(batch, cancelled, between)
         if failure is not None and len(batch) > 1:
             log.warning("batch split", jobs=len(batch), cause=failure.detail)
             alone = [Batch((job,), job.cost, padded=False) for job in batch.jobs]
-            return [self.run(each, all_cores=all_cores, cancelled=cancelled)[0] for each in alone]
+            options: dict[str, Any] = {"all_cores": all_cores, "cancelled": cancelled, "between": between}
+            return [self.run(each, **options)[0] for each in alone]
         if failure is not None:
             return [Outcome(batch.jobs[0].id, error=failure.to_wire(), queue_s=queue_s[0])]
         compute_s = time.monotonic() - start_s
@@ -63,13 +72,21 @@ class Worker:
             for job, waited_s, (result, error) in zip(batch.jobs, queue_s, map(checked, results), strict=True)
         ]
 
-    def _attempt(self, batch: Batch, cancelled: Container[bytes]) -> tuple[list[dict[str, Any]], ServiceError | None]:
+    def _attempt(
+        self, batch: Batch, cancelled: Container[bytes], between: Callable[[], None]
+    ) -> tuple[list[dict[str, Any]], ServiceError | None]:
         """The results, or what went wrong; the tensors of a failed attempt are free when this returns."""
+
+        def pause() -> None:
+            threads = torch.get_num_threads()
+            between()
+            torch.set_num_threads(threads)
+
         try:
             if batch.jobs[0].kind == "text":
                 from service.text.run import text_results  # loaded long since, by what tokenised the job
 
-                return text_results(batch.jobs, self._max_batch_tokens, cancelled), None
+                return text_results(batch.jobs, self._max_batch_tokens, cancelled, pause), None
             return _results(batch, self.device), None
         except Exception as error:
             return [], _failure(batch.jobs[0], error)

@@ -4,18 +4,17 @@ One thread does all of it, since handing every message to another costs more tha
 during a computation wait in the socket; when it lasts, an attendant thread takes the socket over and answers for it.
 """
 
-import mmap
 import os
 import threading
 import time
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
 import structlog
 import zmq
 
+from service.announcement import Announcement
 from service.batcher import Batch, Batcher
 from service.errors import DeadlinePassed
 from service.job import Job, Outcome
@@ -27,45 +26,10 @@ from service.worker import Worker
 ALL_CORES_FROM_S = 2e-3
 """A CPU batch predicted to take longer than this on one thread gets all cores."""
 
-_ID_BYTES = 16
 _ROUTE_BYTES = 8
 _ATTENDANCE_S = 0.25
 
 log = structlog.get_logger()
-
-
-class Announcement:
-    """Ids of the jobs being computed and of the text being tokenised, in a mapped file that outlives the process."""
-
-    def __init__(self, path: Path, most_jobs: int) -> None:
-        self._text = 4 + _ID_BYTES * most_jobs
-        size = self._text + _ID_BYTES
-        with path.open("ab") as file:
-            file.truncate(size)
-        with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), size)
-
-    def read(self) -> list[bytes]:
-        """The ids that were announced last and not withdrawn."""
-        count = int.from_bytes(self._map[:4], "little")
-        ids = [self._map[4 + i * _ID_BYTES : 4 + (i + 1) * _ID_BYTES] for i in range(count)]
-        text = self._map[self._text :]
-        return [*ids, text] if any(text) else ids
-
-    def write(self, jobs: Iterable[Job]) -> None:
-        """Announce these instead."""
-        ids = [job.id for job in jobs]
-        self._map[4 : 4 + _ID_BYTES * len(ids)] = b"".join(ids)
-        self._map[:4] = len(ids).to_bytes(4, "little")
-
-    def write_text(self, job_id: bytes | None) -> None:
-        """Announce that this text is being tokenised, or none."""
-        if not self._map.closed:
-            self._map[self._text :] = job_id or bytes(_ID_BYTES)
-
-    def close(self) -> None:
-        """Give the map back."""
-        self._map.close()
 
 
 class WorkerLoop:
@@ -100,6 +64,7 @@ class WorkerLoop:
         self._waking = threading.Lock()
         self._ended = threading.Event()
         self._computing: frozenset[bytes] = frozenset()
+        self._announced: tuple[Job, ...] = ()
         self._cancelled: set[bytes] = set()
         self._end_by_s: float | None = None
         self._state = {
@@ -130,12 +95,7 @@ class WorkerLoop:
         self._desk.start(self._wake)
         try:
             while self._receive_until_there_is_work():
-                late = self._batcher.expire(time.monotonic())
-                self._answer(Outcome(job.id, error=_TOO_LATE.to_wire()) for job in late)
-                batch = self._batcher.take()
-                self._metrics.waiting(len(self._batcher))
-                if batch is not None:
-                    self._compute(batch)
+                self._compute_next(lambda job: True)
         finally:
             self._ended.set()
             self._desk.close()
@@ -184,18 +144,41 @@ class WorkerLoop:
             else:
                 send(self._router, [each.job_id[:_ROUTE_BYTES], *outcome_frames(each)])
 
+    def _compute_next(self, fits: Callable[[Job], bool]) -> None:
+        late = self._batcher.expire(time.monotonic())
+        self._answer(Outcome(job.id, error=_TOO_LATE.to_wire()) for job in late)
+        batch = self._batcher.take(fits)
+        self._metrics.waiting(len(self._batcher))
+        if batch is not None:
+            self._compute(batch)
+
+    def _compute_tensors_between(self) -> None:
+        """Between two forwards of texts: a batch of tensors that waits goes first, for it is short."""
+        with self._link:
+            self._receive()
+            self._take_tokenised()
+        self._compute_next(lambda job: job.kind != "text")
+
     def _compute(self, batch: Batch) -> None:
-        self._computing = frozenset(job.id for job in batch.jobs)
-        self._announcement.write(batch.jobs)
+        interrupted = self._announced
+        self._announced = (*interrupted, *batch.jobs)
+        self._computing = frozenset(job.id for job in self._announced)
+        self._announcement.write(self._announced)
         single_thread_s = self._batcher.cost_model.predict_s(batch.cost, batch.padded)
-        self._cancelled.clear()
-        all_cores = single_thread_s > ALL_CORES_FROM_S
-        outcomes = self._worker.run(batch, all_cores=all_cores, cancelled=self._cancelled)
-        self._announcement.write(())
+        if not interrupted:
+            self._cancelled.clear()
+        outcomes = self._worker.run(
+            batch,
+            all_cores=single_thread_s > ALL_CORES_FROM_S,
+            cancelled=self._cancelled,
+            between=self._compute_tensors_between,
+        )
+        self._announced = interrupted
+        self._announcement.write(interrupted)
         self._answer(outcomes)
         with self._link:
             self._receive()  # a job that was sent again meanwhile is still known as computed
-        self._computing = frozenset()
+        self._computing = frozenset(job.id for job in interrupted)
         self._metrics.computed(batch, outcomes)
 
     def _answer(self, outcomes: Iterable[Outcome]) -> None:

@@ -16,6 +16,7 @@ import orjson
 import structlog
 import zmq
 
+from service.announcement import Announcement
 from service.batcher import Batch, Batcher, BatchLimits
 from service.cost import CostModel, measure
 from service.job import Job
@@ -25,7 +26,7 @@ from service.rundir import RunDirectory
 from service.settings import Settings
 from service.text.desk import Desk
 from service.worker import Worker
-from service.worker_loop import Announcement, WorkerLoop
+from service.worker_loop import WorkerLoop
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ def main() -> None:
     batcher = Batcher(BatchLimits(settings.max_batch_cost, settings.max_batch_jobs), cost_model)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     desk = Desk(settings, worker.device)
-    announcement = Announcement(directory.announced, settings.max_batch_jobs)
+    announcement = Announcement(directory.announced, 2 * settings.max_batch_jobs)  # texts, and tensors between
     loop = WorkerLoop(worker, batcher, context, directory.address, announcement, WorkerMetrics(), desk)
     threading.Thread(target=_end_with_stdin, args=(loop, settings.drain_s), daemon=True).start()
     directory.up(os.getpid()).touch()

@@ -32,14 +32,19 @@ _Forward = Callable[..., Iterator[_Batch]]
 
 
 def text_results(
-    jobs: tuple[Job, ...], max_batch_tokens: int, cancelled: Container[bytes] = frozenset()
+    jobs: tuple[Job, ...],
+    max_batch_tokens: int,
+    cancelled: Container[bytes] = frozenset(),
+    pause: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """What each job asked for; the weights, statistics and token losses of a text come from one forward.
 
-    Raises Invalid for what only the maps tell, and DeadlinePassed once all jobs are late or among `cancelled`.
+    `pause` is called before every forward. Raises Invalid for what only the maps tell, and DeadlinePassed once all jobs
+    are late or among `cancelled`.
     """
 
     def given_up() -> bool:
+        pause()
         now = time.monotonic()
         return all(job.deadline_s <= now or job.id in cancelled for job in jobs)
 

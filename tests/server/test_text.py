@@ -1,9 +1,6 @@
 """Text through a real server process: the embedded model, models from folders, and one that cannot be loaded."""
 
 import json
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -176,43 +173,6 @@ def test_texts_of_many_clients_at_once_get_what_each_gets_alone(texts: Any) -> N
             np.testing.assert_allclose(one["entropy"], other["entropy"], atol=1e-4)
     metrics = texts.client.get("/metrics").text
     assert 'attnloss_requests_total{route="/loss",status="200"}' in metrics
-
-
-def test_a_killed_worker_costs_a_text_time_and_no_answer(texts: Any) -> None:
-    truth = texts.post("/loss", {"text": TEXT})["results"][0]["loss"]
-    killed = texts.worker_pid()
-    os.kill(killed, signal.SIGKILL)
-    answers: list[float] = []
-
-    def ask() -> None:
-        answers.append(texts.post("/loss", {"text": TEXT})["results"][0]["loss"])
-
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert answers == pytest.approx([truth] * 4, abs=1e-4)
-    wait_for_models(texts)
-
-
-def test_tensors_are_answered_while_a_model_loads_and_text_waits_for_it(start_server: Callable[..., Any]) -> None:
-    server = start_server(models="default")
-    while server.client.get("/health/ready").json()["ready"] is False:
-        time.sleep(0.02)
-    server.is_right()
-    answer = server.post("/loss", {"text": TEXT})
-    assert answer["results"][0]["loss"] > 0
-    assert server.terminate() == 0
-
-
-def test_without_models_text_is_not_found_and_tensors_are_served(
-    start_server: Callable[..., Any], refused: Callable[..., None]
-) -> None:
-    server = start_server(models="")
-    refused(server.client.post("/loss", json={"text": TEXT}), 404, "ATTNLOSS_MODELS")
-    assert server.client.get("/models").json() == {"models": []}
-    server.is_right()
 
 
 def test_the_document_shows_text_beside_tensors(texts: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 import zmq
 
+from service.announcement import Announcement
 from service.batcher import Batch, Batcher, BatchLimits
 from service.cost import CostModel
 from service.errors import DeadlinePassed, Invalid, Unavailable
@@ -22,7 +23,7 @@ from service.settings import Settings
 from service.text.desk import Desk
 from service.validate import attention_job, loss_job
 from service.worker import Worker
-from service.worker_loop import Announcement, WorkerLoop
+from service.worker_loop import WorkerLoop
 
 pytestmark = pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 
@@ -84,8 +85,7 @@ async def ready(link: Link) -> None:
 
 
 def a_job(link: Link, n: int = 4, *, deadline_s: float = 20.0, seed: int = 0) -> Job:
-    values = np.random.default_rng(seed).normal(size=(n, 4))
-    fields = dict.fromkeys(("query", "key", "value"), values)
+    fields = dict.fromkeys(("query", "key", "value"), np.random.default_rng(seed).normal(size=(n, 4)))
     return attention_job(fields, Settings(deadline_s=deadline_s), link.new_job_id())
 
 

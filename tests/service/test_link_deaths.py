@@ -13,11 +13,11 @@ import orjson
 import pytest
 import zmq
 
+from service.announcement import Announcement
 from service.errors import ComputeFailed, Unavailable
 from service.job import Job, Outcome
 from service.link import Link
 from service.messages import CANCEL, HELLO, JOB, STATE, job_from, outcome_frames
-from service.worker_loop import Announcement
 
 
 class ScriptedWorker:
