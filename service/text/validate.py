@@ -20,7 +20,7 @@ def is_text(fields: dict[str, Any]) -> bool:
     """Whether a body asks about text and not about tensors. Raises Invalid for one that does both or neither."""
     tensors = [name for name in ("query", "key", "value") if name in fields]
     if "text" in fields and tensors:
-        raise Invalid.field(tensors[0], "expected tensors or text, came both")
+        raise Invalid.field("text", f"expected tensors or text, came both: {tensors[0]} as well")
     if not tensors and "text" not in fields and ("target_text" in fields or "model" in fields):
         raise Invalid.field("text", "this field is needed")
     return "text" in fields

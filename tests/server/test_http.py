@@ -125,8 +125,9 @@ def test_health_tells_the_worker(client: httpx.Client) -> None:
     assert health == {
         "ready": True,
         "workers": [{"pid": health["workers"][0]["pid"], "device": "cpu", "state": "ready"}],
-        "models": {},
+        "models": {"default": health["models"]["default"]},
     }
+    assert health["models"]["default"] in ("loading", "ready")
 
 
 def test_losses_lists_every_loss(client: httpx.Client) -> None:
@@ -137,8 +138,8 @@ def test_losses_lists_every_loss(client: httpx.Client) -> None:
         assert [item["name"] for item in spec["parameters"]] == [item.name for item in LOSSES[name].parameters]
 
 
-def test_no_model_is_loaded(client: httpx.Client) -> None:
-    assert client.get("/models").raise_for_status().json() == {"models": []}
+def test_the_embedded_model_is_told(client: httpx.Client) -> None:
+    assert [entry["name"] for entry in client.get("/models").raise_for_status().json()["models"]] == ["default"]
 
 
 def test_docs_are_a_page(client: httpx.Client) -> None:
@@ -152,11 +153,12 @@ def test_the_example_in_openapi_is_answered(server: Any, path: str) -> None:
     document = server.client.get("/openapi.json").raise_for_status().json()
     operation = document["paths"][path]["post"]
     content = operation["requestBody"]["content"]["application/json"]
-    schema = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
-    assert content["example"].keys() <= schema["properties"].keys()
-    assert {"200", "400", "413", "415", "422", "429", "503", "504"} <= operation["responses"].keys()
-    answer = server.post(path, content["example"])
-    assert set(content["example"]["return"]) <= answer.keys()
+    assert {"200", "400", "404", "413", "415", "422", "429", "503", "504"} <= operation["responses"].keys()
+    for reference, example in zip(content["schema"]["anyOf"], content["examples"].values(), strict=True):
+        schema = document["components"]["schemas"][reference["$ref"].rpartition("/")[2]]
+        assert example["value"].keys() <= schema["properties"].keys()
+    example = content["examples"]["tensors"]["value"]
+    assert set(example["return"]) <= server.post(path, example).keys()
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def test_the_openapi_document_tells_every_loss_and_parameter(client: Any) -> Non
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     shown = {
         schema["properties"]["name"]["const"]: set(schema["properties"])
-        for schema in schemas.values()
-        if "const" in schema.get("properties", {}).get("name", {})
+        for title, schema in schemas.items()
+        if not title.endswith("TextLoss") and "const" in schema.get("properties", {}).get("name", {})
     }
     for spec in client.get("/losses").json()["losses"]:
         assert {part["name"] for part in spec["parameters"]} < shown[spec["name"]], spec["name"]
