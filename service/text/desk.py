@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_RETRY_S = 15.0
+_MOST_RETRY_S = 600.0
+"""A hub that cannot be reached is asked again after a while, then after twice that, up to this."""
+
 
 @dataclass
 class _State:
@@ -108,9 +112,16 @@ class Desk:
         self._arrived.put(None)
 
     def _load_all(self) -> None:
-        for name, state in self._models.items():
-            self._load(name, state)
-            self._arrived.put(name)
+        missing, pause_s = list(self._models), _RETRY_S
+        while missing:
+            loading, missing = missing, []
+            for name in loading:
+                if not self._load(name, self._models[name]):
+                    missing.append(name)
+                self._arrived.put(name)
+            if missing:
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, _MOST_RETRY_S)
 
     def _tokenise_all(self) -> None:
         parked: list[Job] = []
@@ -131,7 +142,8 @@ class Desk:
     def _loads(self, job: Job) -> bool:
         return any(self._models[name].told["state"] == "loading" for name in self._names(job))
 
-    def _load(self, name: str, state: _State) -> None:
+    def _load(self, name: str, state: _State) -> bool:
+        """Load a model; false if it should be tried again."""
         began_s = time.monotonic()
         try:
             from service.text.models import load  # loads torch's company, which takes seconds
@@ -141,10 +153,12 @@ class Desk:
             log.info("model ready", model=name, took_s=round(time.monotonic() - began_s, 2), layout=state.model.layout)
         except ModelUnusable as error:
             state.told = {"name": name, "state": "failed", "why": str(error)}
-            log.error("model failed", model=name, source=state.source, why=str(error))
+            log.error("model failed", model=name, source=state.source, why=str(error), again=error.passing)
+            return not error.passing
         except Exception:
             state.told = {"name": name, "state": "failed", "why": "the cause is in the server's log"}
             log.exception("model failed", model=name, source=state.source)
+        return True
 
     def _tokenised(self, job: Job) -> Job | Outcome:
         if job.deadline_s <= time.monotonic():

@@ -107,7 +107,8 @@ def load(name: str, source: str, dtype: str, device: torch.device) -> TextModel:
         kind = _kind(config)
         network = _weights(kind, where, dtype).to(device).eval()
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelUnusable(_first_line(error)) from None
+        unreachable = isinstance(error, OSError) and not Path(where).exists()
+        raise ModelUnusable(_first_line(error), passing=unreachable) from None
     if not tokenizer.is_fast:
         raise ModelUnusable("it has no fast tokenizer, without which tokens have no offsets")
     network.requires_grad_(False)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import service.text.desk
 import service.text.models
 from service.errors import Unavailable
 from service.job import Job, Outcome
@@ -102,6 +103,31 @@ def test_a_removed_text_is_not_given_out_and_a_repeated_one_only_once(settings: 
     assert isinstance(only, Job)
     assert only.id == job(settings, "first", 2).id
     assert desk.take() == []
+    desk.close()
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def unreachable_once(name: str, source: str, dtype: str, device: torch.device) -> Any:
+        tried.append(name)
+        if source == "broken":
+            raise ModelUnusable("it is broken")
+        if tried.count(name) == 1:
+            raise ModelUnusable("no answer", passing=True)
+        return load(name, source, dtype, device)
+
+    monkeypatch.setattr(service.text.models, "load", unreachable_once)
+    monkeypatch.setattr(service.text.desk, "_RETRY_S", 0.3)
+    desk, woken = started(settings)
+    desk.put(job(settings, "first", 1))
+    first = next_of(desk, woken)
+    assert isinstance(first, Outcome)
+    while desk.public()[0]["state"] != "ready":
+        time.sleep(0.02)
+    desk.put(job(settings, "first", 2))
+    assert isinstance(next_of(desk, woken), Job)
+    assert tried == ["first", "second", "first"]
     desk.close()
 
 
