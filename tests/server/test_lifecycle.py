@@ -1,6 +1,7 @@
 """Starting, dying and ending: a death costs time and no answer, and nothing is left behind."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -106,11 +107,11 @@ def test_sigterm_answers_what_was_admitted_and_leaves_nothing(start_server: Star
     server = start_server(cpu_threads=1)
     processes = server.processes()
     assert len(processes) == 3
-    body = job(16000) | {"return": ["entropy", "received"]}
+    body = json.dumps(job(20000) | {"return": ["entropy", "received"]})  # once: eight times would take too long
 
     def ask(_: int) -> httpx.Response:
         with server.make_client() as client:
-            return client.post("/attention", json=body)
+            return client.post("/attention", content=body)
 
     with ThreadPoolExecutor(9) as pool:
         asking = [pool.submit(ask, i) for i in range(8)]
