@@ -39,7 +39,9 @@ def texts() -> list[tuple[str, int]]:
     while len(found) < TEXTS:
         start = draw.randrange(len(whole) - 20 * MOST)
         start = whole.index(" ", start) + 1
-        offsets = tokenizer(whole[start : start + 20 * MOST], return_offsets_mapping=True)["offset_mapping"]
+        offsets = tokenizer(whole[start : start + 20 * MOST], return_offsets_mapping=True, verbose=False)[
+            "offset_mapping"
+        ]
         text = whole[start : start + offsets[draw.randint(FEWEST, MOST) - 1][1]]
         count = len(tokenizer(text)["input_ids"])
         if FEWEST <= count <= MOST:

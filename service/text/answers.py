@@ -184,7 +184,8 @@ def scores(text: Text, options: dict[str, Any], came: Forwarded, tokenizer: Any)
     """Log-probabilities, loss, perplexity and bits per byte; and alternatives where they are asked for."""
     assert came.log_probs is not None
     encoding = text.target or text.encoding
-    given = [None if math.isnan(value) else float(str(np.float32(value))) for value in came.log_probs]
+    # float32 has no more digits, and JSON writes no more of them
+    given = [None if math.isnan(value) else value for value in np.round(came.log_probs, 7).tolist()]
     scored = [value is not None for value in given]
     nats = -math.fsum(value for value in given if value is not None)
     mean = nats / sum(scored)
