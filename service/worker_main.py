@@ -30,10 +30,6 @@ from service.worker_loop import WorkerLoop
 
 log = structlog.get_logger()
 
-_SWITCH_S = 5e-4
-"""Between two operations on the device the computing thread asks for the interpreter, which the one that tokenises would
-keep for 5 ms by default."""
-
 
 def main() -> None:
     """Serve until standard input ends."""
@@ -56,7 +52,6 @@ def main() -> None:
     log.info("worker ready", device=str(worker.device), pid=os.getpid(), cost_model=str(cost_model))
     gc.freeze()  # what was imported stays: the collector need not look at it again
     gc.set_threshold(10_000, 20, 20)
-    sys.setswitchinterval(_SWITCH_S)
     loop.run()
     context.term()
     if desk.loading:  # the interpreter would abort on its way out
