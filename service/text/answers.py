@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from attnloss.loss import Loss
 from attnloss.probe import AttentionRecord
-from service.text import reorder, words
+from service.text import checks, reorder, words
 from service.text.encoding import Encoding, scored_bytes
 from service.text.forward import Needs
 from service.text.prepare import Prepared, Text
@@ -36,7 +37,7 @@ def layers(text: Text, ready: Prepared, options: dict[str, Any], came: Forwarded
     """`layers`, and `reorder` where it is asked for."""
     cut = _Cut(came, options, ready.needs, *_sides(text, ready))
     answer: dict[str, Any] = {}
-    asked = [name for name in dict.fromkeys(options["returns"]) if name not in ("loss", "alternatives")]
+    asked = checks.statistics(options)
     if asked or ready.needs.losses:
         answer["layers"] = [cut.layer(record, asked, options.get("reduction")) for record in came.records]
     if options["reorder"] is not None:
@@ -135,20 +136,20 @@ class _Cut:
         if loss.unit != "batch":
             values = self.of_heads(record, record.losses[label])[None]
             counts = self.of_heads(record, record.counts)[None, :, : self.n]
-        if loss.unit == "batch" or loss.own_reduction is not None:
-            return _numpy(loss.reduce(_own(values, loss.unit, self.n), counts, self.m, reduction)).reshape(())[()]
-        if loss.unit == "query" and reduction == "none":
-            each = _numpy(values[0, :, : self.n])
-            return each if self.rows is None or not self.options["aggregate"] else words.merge_mean(each, self.rows)
-        heads = [
-            loss.reduce(_own(values[:, h : h + 1], loss.unit, self.n), counts[:, h : h + 1], self.m, reduction)
-            for h in range(values.shape[1])
-        ]
-        return np.array([float(value) for value in heads], np.float32)
+        reduced = by_head(loss, values[..., : self.n] if loss.unit == "query" else values, counts, self.m, reduction)
+        if self.rows is None or not self.options["aggregate"] or np.ndim(reduced) < 2:
+            return reduced
+        return words.merge_mean(reduced, self.rows)
 
 
-def _own(values: Tensor, unit: str, n: int) -> Tensor:
-    return values[..., :n] if unit == "query" else values
+def by_head(loss: Loss, values: Tensor, counts: Tensor, keys: int, reduction: str) -> Any:
+    """The values of one text [1, heads, ...] by head, with reduction none by query; one number if it has no heads."""
+    if loss.unit == "batch" or loss.own_reduction is not None:
+        return _numpy(loss.reduce(values, counts, keys, reduction)).reshape(())[()]
+    if reduction == "none":
+        return _numpy(values[0])
+    each = (loss.reduce(values[:, h : h + 1], counts[:, h : h + 1], keys, reduction) for h in range(values.shape[1]))
+    return np.array([float(value) for value in each], np.float32)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

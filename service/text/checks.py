@@ -29,6 +29,11 @@ def site(options: dict[str, Any], model: TextModel) -> str:
     return found
 
 
+def statistics(options: dict[str, Any]) -> list[str]:
+    """What is asked of the attention maps, each once."""
+    return [name for name in dict.fromkeys(options["returns"]) if name not in ("loss", "alternatives")]
+
+
 def scores_tokens(options: dict[str, Any], model: TextModel) -> bool:
     """Whether token losses are asked for; not by default where the model has none and losses of maps are asked for."""
     returns = set(options["returns"])

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from attnloss.registry import LOSSES
 from service.errors import TooLarge
 from service.settings import Settings
+from service.text import checks
 from service.text.models import TextModel
 from service.text.windows import count_windows
 
@@ -94,7 +95,7 @@ def _numbers(options: dict[str, Any], text: "Text", ready: "Prepared") -> int:
     units = (text.words(rows), text.words(columns)) if options["aggregate"] else (rows, columns)
     queries, keys = (_window(options[name], count) for name, count in zip(("queries", "keys"), units, strict=True))
     each = {"weights": queries * keys, "received": units[1], "top": 2 * rows * (options["top_k"] or 0)}
-    asked = [name for name in dict.fromkeys(options["returns"]) if name not in ("loss", "alternatives")]
+    asked = checks.statistics(options)
     per_query = options.get("reduction") == "none"
     return sum(each.get(name, units[0]) for name in asked) + len(ready.needs.losses) * (units[0] if per_query else 1)
 

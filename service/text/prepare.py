@@ -163,8 +163,8 @@ def _with_orders(text: Text, order: dict[str, Any], model: TextModel, place: str
 
 def _needs(job: Job, model: TextModel, site: str) -> Needs:
     options = job.options
-    returns: list[str] = list(dict.fromkeys(options["returns"]))
-    statistics = [name for name in returns if name not in ("loss", "alternatives")]
+    returns: list[str] = options["returns"]
+    statistics = checks.statistics(options)
     if options["reorder"] is not None:
         statistics.append("received" if options["reorder"] == "received" else "weights")
     losses = []

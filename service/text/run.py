@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from attnloss.loss import Loss, evaluate_losses
+from attnloss.loss import evaluate_losses
 from attnloss.losses import build
-from attnloss.score_map import ScoreMap
 from service.errors import DeadlinePassed, Invalid, path_of
 from service.job import Job
 from service.text import answers
@@ -187,20 +185,12 @@ def _compared(ready: Prepared, text: Text, options: dict[str, Any]) -> dict[str,
             loss = build(entry["name"], teacher.scores, parameters | {"other": student.scores})
             values, evaluation = evaluate_losses(teacher.scores, {"": loss})
             backends.update(evaluation.backend.split("+"))
-            chosen = ready.needs.heads or teacher.heads
-            order = [teacher.heads.index(head) for head in chosen]
-            reduced = _reduced(loss, values[""], teacher.scores, options["reduction"], order)
+            compared = values[""]
+            counts = teacher.scores.counts.expand(teacher.scores.shape[:3])
+            if loss.unit != "batch" and loss.own_reduction is None:
+                order = [teacher.heads.index(head) for head in ready.needs.heads or teacher.heads]
+                compared, counts = compared[:, order], counts[:, order]
+            reduced = answers.by_head(loss, compared, counts, teacher.keys, options["reduction"])
             losses[entry["label"] or entry["name"]] = reduced
         answer.append({"teacher_layer": i, "student_layer": j, "losses": losses})
     return {"pairs": answer, "backends": backends}
-
-
-def _reduced(loss: Loss, values: Tensor, teacher: ScoreMap, reduction: str, heads: list[int]) -> Any:
-    """By head, in their order; one number where the loss has none per head."""
-    counts = teacher.counts.expand(teacher.shape[:3])
-    if loss.own_reduction is not None or loss.unit == "batch":
-        return float(loss.reduce(values, counts, teacher.shape[3], reduction).reshape(()))
-    if reduction == "none":
-        return np.ascontiguousarray(values[0, heads].cpu().numpy())
-    reduced = [loss.reduce(values[:, h : h + 1], counts[:, h : h + 1], teacher.shape[3], reduction) for h in heads]
-    return np.array([float(value) for value in reduced], np.float32)
