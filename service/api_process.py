@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,28 +15,54 @@ import orjson
 import uvicorn
 
 from service.app import create_app
+from service.envelope import Envelope
 from service.protocol import limited_protocol
 from service.rundir import RunDirectory
 from service.settings import Settings
 
 
 class Server(uvicorn.Server):
-    """Ends by SIGTERM, which its parent sends, with status 0; Ctrl-C goes to the parent."""
+    """Drains, then ends: while admitted requests are answered, new ones are refused with 503.
+
+    Signals go to the parent, which closes this process's standard input.
+    """
+
+    def __init__(self, config: uvicorn.Config, envelope: Envelope, drain_s: float) -> None:
+        super().__init__(config)
+        self._envelope = envelope
+        self._drain_s = drain_s
+        self._drained_by_s: float | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Install the handlers; unlike uvicorn's own, does not raise the signal again at the end."""
-        signal.signal(signal.SIGTERM, self.handle_exit)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Take no signal: a terminal sends them to the whole group, and the parent says when to end."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         yield
+
+    def drain(self) -> None:
+        """Begin to end; any thread may call it."""
+        self._drained_by_s = time.monotonic() + self._drain_s
+        if self._envelope.state is not None:
+            self._envelope.state.draining = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop serving: once what was admitted has been answered, or its time is over."""
+        if self._drained_by_s is not None:
+            state = self._envelope.state
+            assert state is not None
+            state.draining = True
+            state.admission.evict_all_stalled()
+            self.should_exit = state.admission.jobs == 0 or time.monotonic() >= self._drained_by_s
+        return await super().on_tick(counter)
 
 
 def main() -> None:
-    """Serve until SIGTERM, or until the parent is gone."""
+    """Serve until the parent closes the pipe, or is gone."""
     brief = orjson.loads(sys.stdin.buffer.readline())
     settings = Settings.model_validate(brief["settings"])
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(brief["directory"]) / "metrics")
-    directory = RunDirectory(Path(brief["directory"]))
+    directory = RunDirectory.join(Path(brief["directory"]))
     app = create_app(settings, directory=directory)
     config = uvicorn.Config(
         app,
@@ -45,19 +72,21 @@ def main() -> None:
         ws="none",
         http=limited_protocol(settings.max_header_bytes),
         proxy_headers=False,
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        timeout_graceful_shutdown=1,  # what was admitted has been answered, or its time is over
         backlog=2048,
     )
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    server = Server(config, app, settings.drain_s)
+    threading.Thread(target=_drain_with_stdin, args=(server,), daemon=True).start()
     gc.freeze()  # what was imported stays: the collector need not look at it again
     gc.set_threshold(10_000, 20, 20)
-    Server(config).run(sockets=[socket.socket(fileno=brief["fd"])])
+    server.run(sockets=[socket.socket(fileno=brief["fd"])])
+    directory.close()
 
 
-def _end_with_stdin() -> None:
+def _drain_with_stdin(server: Server) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    server.drain()
 
 
 if __name__ == "__main__":

@@ -11,11 +11,15 @@ from fastapi import FastAPI
 
 import attnloss
 from service.admission import Admission
+from service.devices import worker_devices
+from service.dispatch import Dispatch
 from service.envelope import Envelope, add_error_handlers
+from service.ledger import Ledger
 from service.link import Link
 from service.logs import configure_logs
 from service.openapi import add_openapi
-from service.ownership import Ownership, given_up, group_name, on_sigterm
+from service.ownership import Ownership, group_name, on_sigterm
+from service.pulse import Pulse
 from service.routes import attention, health, loss, registry
 from service.rundir import RunDirectory
 from service.settings import Settings
@@ -36,14 +40,14 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logs(settings.log_level)
         if directory is not None:
-            async with serving(settings, directory, settings.processes) as state:
+            async with serving(settings, directory) as state:
                 app.state.service = envelope.state = state
                 yield
             return
         own = RunDirectory.open(settings.run_directory, group_name())
         ownership = Ownership(own, settings)
         try:
-            async with serving(settings, own, 1) as state:
+            async with serving(settings, own) as state:
                 app.state.service = envelope.state = state
                 ownership.start()
                 yield
@@ -67,27 +71,34 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
 
 
 @asynccontextmanager
-async def serving(settings: Settings, directory: RunDirectory, processes: int) -> AsyncIterator[ServiceState]:
-    """The state that routes share, while the process serves; its room is one of `processes` equal shares."""
+async def serving(settings: Settings, directory: RunDirectory) -> AsyncIterator[ServiceState]:
+    """The state that routes share, while the process serves."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory.metrics)
     from service.metrics import ApiMetrics  # reads the variable when it is imported
 
     metrics = ApiMetrics()
     context: zmq.Context[Any] = zmq.Context()
-    link = Link(context, directory.address, lambda: given_up(directory))
+    workers = [directory.worker(index) for index in range(len(worker_devices(settings.device)))]
+    ledger, identity = Ledger(directory.ledger, len(workers)), os.urandom(8)
+    links = [Link(context, files.address, files.given_up, identity) for files in workers]
+    pulses = [Pulse(files.pulse) for files in workers]
+    dispatch = Dispatch(links, pulses, ledger)
     admission = Admission(
-        max(1, settings.max_queue_jobs // processes), settings.max_pending_bytes // processes, metrics.admitted
+        ledger, settings.max_queue_jobs, settings.max_pending_bytes, dispatch.wait_s, metrics.admitted
     )
-    state = ServiceState(settings, link, admission, metrics, str(directory.metrics))
+    state = ServiceState(settings, dispatch, admission, metrics, str(directory.metrics))
     if threading.current_thread() is threading.main_thread():
         on_sigterm(lambda: setattr(state, "draining", True))
-    link.start()
+    dispatch.start()
     directory.up(os.getpid()).touch()
     try:
         yield state
     finally:
-        await link.close()
+        await dispatch.close()
         context.term()
+        ledger.close()
+        for pulse in pulses:
+            pulse.close()
 
 
 def __getattr__(name: str) -> Any:

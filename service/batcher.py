@@ -1,7 +1,7 @@
 """Waiting jobs, and which of them are computed together. A plain data structure: no threads, no clock, no torch."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from service.cost import CostModel
 from service.job import Job
@@ -17,6 +17,13 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.jobs)
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job]) -> "Batch":
+        """These jobs in one call, which pads if their shapes differ. Texts are never padded here."""
+        n, m = max(job.n for job in jobs), max(job.m for job in jobs)
+        padded = jobs[0].kind != "text" and any((job.n, job.m) != (n, m) for job in jobs)
+        return cls(tuple(jobs), sum(_padded_cost(job, n, m) if padded else job.cost for job in jobs), padded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,10 @@ class Batcher:
 
     def __contains__(self, job_id: bytes) -> bool:
         return job_id in self._waiting
+
+    def limit_cost(self, max_cost: int) -> None:
+        """Let no further batch of several jobs cost more."""
+        self.limits = replace(self.limits, max_cost=max_cost)
 
     def put(self, job: Job) -> None:
         """Let a job wait. A job that waits already keeps its place."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import re
 import time
 import uuid
@@ -21,6 +22,8 @@ from service.state import ServiceState
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 _DRAIN_WITHIN_S = 2.0
+_PROBES = ("/health/live", "/health/ready")
+_CLOSE = (b"connection", b"close")
 
 CLIENT_CLOSED_REQUEST = 499
 """Counted for a client that went away; no client sees it."""
@@ -65,6 +68,8 @@ class Envelope:
                 own = [(b"x-request-id", request_id.encode())]
                 if not any(name == b"server-timing" for name, _ in message["headers"]):
                     own.append((b"server-timing", b"total;dur=%.3f" % (1e3 * (time.monotonic() - began_s))))
+                if self.state is not None and self.state.draining and scope["path"] not in _PROBES:
+                    own += [] if any(name == b"connection" for name, _ in message["headers"]) else [_CLOSE]
                 message["headers"] = [*message["headers"], *own]
             await send(message)
 
@@ -99,7 +104,7 @@ class Envelope:
         size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
         if size > self._settings.max_header_bytes:
             raise HeadersTooLarge(f"The headers take {size} bytes, the limit is {self._settings.max_header_bytes}.")
-        if state.draining and not scope["path"].startswith("/health"):
+        if state.draining and scope["path"] not in _PROBES:
             raise Unavailable("The server is shutting down.", retry_after_s=1)
 
 
@@ -141,7 +146,7 @@ def problem_response(error: ServiceError, request_id: str, headers: Mapping[str,
     """The problem document as a response."""
     own = dict(headers)
     if error.retry_after_s is not None:
-        own["retry-after"] = str(max(1, round(error.retry_after_s)))
+        own["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     body = orjson.dumps(error.to_problem(request_id))
     return Response(body, error.status, own, media_type="application/problem+json")
 

@@ -1,5 +1,6 @@
 """What the jobs of a batch ask for, computed in one pass over the scores, and each job's share of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,13 @@ from service.results import on_the_host
 _NOT_STATISTICS = ("loss", "per_query", "grad")
 
 
-def tensor_results(batch: Batch, device: torch.device) -> list[dict[str, Any]]:
-    """What each job asked for; one pass over the scores for all of it."""
+def tensor_results(
+    batch: Batch, device: torch.device, meanwhile: Callable[[], None] = lambda: None
+) -> list[dict[str, Any]]:
+    """What each job asked for; one pass over the scores for all of it.
+
+    `meanwhile` is called while a device computes that does not need this thread for it.
+    """
     head = batch.jobs[0]
     collated = collate(batch, device)
     grad = "grad" in head.options["returns"]
@@ -41,6 +47,8 @@ def tensor_results(batch: Batch, device: torch.device) -> list[dict[str, Any]]:
         if grad:
             result["grad"] = _gradients(job, part, collated)
         result |= {"backend": evaluated.backend, "device": str(device)}
+    if device.type != "cpu":
+        meanwhile()
     return [on_the_host(result) for result in results]
 
 

@@ -1,12 +1,14 @@
 """A request's body, read within limits: refused before it is read where its headers say enough."""
 
 import asyncio
+import math
+import time
 import zlib
 
 from starlette.requests import Request
 
-from service.admission import JSON_MEMORY_FACTOR, Reservation
-from service.errors import BodyTooSlow, NotJson, NotUnderstood, TooLarge
+from service.admission import JSON_MEMORY_FACTOR, STALLED_S, Reservation
+from service.errors import BodyTooSlow, Invalid, NotJson, NotUnderstood, TooLarge
 from service.settings import Settings
 
 _MOST_GZIP_MEMBERS = 16
@@ -35,19 +37,38 @@ def check_headers(request: Request, settings: Settings) -> int:
     return int(length)
 
 
+def timeout_s(request: Request, settings: Settings) -> float:
+    """Seconds in which the request must be answered: X-Request-Timeout, at most what the server allows.
+
+    Raises Invalid if the header is no positive number.
+    """
+    given = request.headers.get("x-request-timeout")
+    if given is None:
+        return settings.deadline_s
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise Invalid.field("X-Request-Timeout", f"expected a number of seconds above 0, came {given[:64]!r}")
+    return min(seconds, settings.deadline_s)
+
+
 async def read_body(request: Request, settings: Settings, reservation: Reservation) -> bytes:
     """The body, decompressed.
 
     Raises:
-        BodyTooSlow: it did not arrive in time.
+        BodyTooSlow: it did not arrive in time, or stalled while others waited for its place.
         TooLarge: it is over the limit, as sent or after decompression.
         NotJson: broken gzip.
 
     """
     chunks, size = [], 0
     try:
-        async with asyncio.timeout(settings.body_timeout_s):
+        async with asyncio.timeout(settings.body_timeout_s) as patience:
+            reservation.on_evict = lambda: patience.reschedule(0.0)
             async for chunk in request.stream():
+                reservation.progress_s = time.monotonic()
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > settings.max_body_bytes:
@@ -55,7 +76,11 @@ async def read_body(request: Request, settings: Settings, reservation: Reservati
                 if "content-length" not in request.headers:
                     reservation.resize(size * JSON_MEMORY_FACTOR)
     except TimeoutError:
-        raise BodyTooSlow(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
+        why = f"The body did not arrive within {settings.body_timeout_s:g} s."
+        if reservation.on_evict is None:
+            why = f"Nothing of the body came for {STALLED_S:g} s, and another request needed the place."
+        raise BodyTooSlow(why) from None
+    reservation.on_evict = None
     body = b"".join(chunks)
     if request.headers.get("content-encoding", "").strip().lower() == "gzip":
         body = await asyncio.to_thread(decompress, body, settings)

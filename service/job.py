@@ -39,13 +39,21 @@ class Job:
         """The same job, to be computed in a batch of one."""
         return replace(self, alone=True)
 
+    def due(self, deadline_s: float) -> "Job":
+        """The same job with another deadline."""
+        return replace(self, deadline_s=deadline_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a job ends in: a result, or an error as `ServiceError.to_wire` makes it; exactly one of them."""
+    """What a job ends in: a result, or an error as `ServiceError.to_wire` makes it; exactly one of them.
+
+    `compute_s` is what its batch took, `share_s` the job's share of that, by cost; 0 if it was not computed.
+    """
 
     job_id: bytes
     result: dict[str, Any] | None = field(default=None, repr=False)
     error: dict[str, Any] | None = None
     queue_s: float = 0.0
     compute_s: float = 0.0
+    share_s: float = 0.0

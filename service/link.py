@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -18,8 +18,11 @@ import structlog
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from service.cost import CostModel
 from service.errors import ComputeFailed, DeadlinePassed, ServiceError, Unavailable
+from service.forecast import Forecast
 from service.job import Job, Outcome
+from service.known_worker import WorkerState
 from service.messages import CANCEL, HELLO, OUTCOME, STATE, job_frames, outcome_from, send
 
 HELLO_INTERVAL_S = 0.5
@@ -38,22 +41,6 @@ class _Owed:
     deaths: int = 0
 
 
-@dataclass
-class WorkerState:
-    """What is known of the worker: `state` is starting, ready, restarting or failed."""
-
-    state: str = "starting"
-    pid: int | None = None
-    device: str | None = None
-    incarnation: str | None = None
-    heard_s: float = 0.0
-    models: list[dict[str, Any]] = field(default_factory=list)
-
-    def public(self) -> dict[str, Any]:
-        """The entry of /health/ready."""
-        return {"pid": self.pid, "device": self.device, "state": self.state}
-
-
 class Link:
     """Jobs out, outcomes in. `start` and `close` belong to the running event loop.
 
@@ -61,16 +48,24 @@ class Link:
         context: the ZeroMQ context.
         address: where the worker listens: `ipc://...`, or `inproc://...` for a worker in a thread.
         given_up: asked when the worker does not answer; a sentence if nobody tries to restart it any more.
+        identity: eight bytes that name this process at the worker, and begin the ids of its jobs.
 
     """
 
-    def __init__(self, context: zmq.Context[Any], address: str, given_up: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[Any],
+        address: str,
+        given_up: Callable[[], str | None],
+        identity: bytes | None = None,
+    ) -> None:
         self.worker = WorkerState()
+        self.forecast = Forecast()
         self._address = address
         self._given_up = given_up
         self._owed: dict[bytes, _Owed] = {}
         self._next_id = 0
-        self._identity = os.urandom(8)
+        self._identity = identity or os.urandom(8)
         self._socket = context.socket(zmq.DEALER)
         self._socket.set(zmq.ROUTING_ID, self._identity)
         self._socket.set(zmq.LINGER, 0)
@@ -136,12 +131,13 @@ class Link:
                 outcome = await owed.outcome
         except TimeoutError:
             self._cancel(job.id)
-            raise DeadlinePassed(f"Not answered within {job.deadline_s - job.arrival_s:g} s.") from None
+            raise DeadlinePassed("Not answered before its deadline.") from None
         except asyncio.CancelledError:
             self._cancel(job.id)
             raise
         finally:
             self._owed.pop(job.id, None)
+        self.forecast.learn(job, outcome.share_s)
         if outcome.error is not None:
             raise ServiceError.from_wire(outcome.error)
         assert outcome.result is not None
@@ -173,8 +169,9 @@ class Link:
         returned = self.worker.state != "ready"
         replaced = self.worker.incarnation not in (None, news["incarnation"])
         self.worker = WorkerState(
-            "ready", news["pid"], news["device"], news["incarnation"], time.monotonic(), news["models"]
+            "ready", None, news["pid"], news["device"], news["incarnation"], time.monotonic(), news["models"]
         )
+        self.forecast.cost_model = CostModel(**news["cost_model"])
         if replaced:
             log.warning("worker replaced", pid=news["pid"], owed=len(self._owed))
             self._blame({bytes.fromhex(job_id) for job_id in news["suspects"]})
@@ -207,7 +204,7 @@ class Link:
     def _lost(self, why: str) -> None:
         if self.worker.state == "ready":
             log.warning("worker lost", pid=self.worker.pid, why=why, owed=len(self._owed))
-            self.worker.state = "restarting"
+            self.worker.state, self.worker.why = "restarting", why
 
     def _hello(self) -> None:
         with contextlib.suppress(zmq.Again):
@@ -224,7 +221,9 @@ class Link:
                 if time.monotonic() - self.worker.heard_s > SILENCE_S:
                     self._lost(f"no answer for {SILENCE_S:g} s")
             elif (why := self._given_up()) is not None:
-                self.worker.state = "failed"
+                if self.worker.state != "failed":
+                    log.error("no worker comes up", why=why, owed=len(self._owed))
+                self.worker.state, self.worker.why = "failed", why
                 self._fail_all(Unavailable(why, retry_after_s=5))
             elif self.worker.state == "failed":
                 self.worker.state = "restarting"

@@ -47,6 +47,7 @@ def outcome_frames(outcome: Outcome) -> Frames:
         "error": outcome.error,
         "queue_s": outcome.queue_s,
         "compute_s": outcome.compute_s,
+        "share_s": outcome.share_s,
         "arrays": [[path, array.dtype.str, array.shape] for path, array in arrays],
     }
     head = orjson.dumps(header, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -75,11 +75,18 @@ class WorkerMetrics:
             buckets=tuple(4**k for k in range(4, 16)),
             registry=registry,
         )
+        self._splits = Counter(
+            "attnloss_batch_splits", "Batches computed again in parts, by cause.", ["cause"], registry=registry
+        )
         self._outcomes = Counter("attnloss_outcomes", "Outcomes by kind.", ["kind"], registry=registry)
 
     def waiting(self, jobs: int) -> None:
         """Set how many jobs wait."""
         self._waiting.set(jobs)
+
+    def split(self, cause: str) -> None:
+        """Count a batch that is computed again in parts: for want of memory, or since a job failed."""
+        self._splits.labels(cause).inc()
 
     def computed(self, batch: "Batch", outcomes: Sequence[Outcome]) -> None:
         """Observe a batch and its outcomes."""

@@ -1,4 +1,4 @@
-"""Who starts the worker when several API processes share one: the first to lock the run directory."""
+"""Who starts the workers when several API processes share them: the first to lock the run directory."""
 
 import asyncio
 import multiprocessing
@@ -7,9 +7,11 @@ import signal
 from types import FrameType
 from typing import Any
 
+from service.devices import worker_devices
+from service.pulse import Pulse
 from service.rundir import RunDirectory
 from service.settings import Settings
-from service.supervisor import Supervisor
+from service.supervisor import Child, Supervisor
 
 _POLL_S = 1.0
 
@@ -27,60 +29,68 @@ def group_name() -> str:
     return str(os.getpid() if parent is None else parent.pid)
 
 
-def worker_supervisor(directory: RunDirectory, settings: Settings) -> Supervisor:
-    """A supervisor of the worker that serves this run directory."""
+def worker_supervisors(
+    directory: RunDirectory, settings: Settings, module: str = "service.worker_main"
+) -> list[Supervisor]:
+    """A supervisor for the worker of every device; `module` is what a worker process runs."""
+    devices = worker_devices(settings.device)
+    return [_worker_supervisor(directory, settings, index, device, module) for index, device in enumerate(devices)]
+
+
+def _worker_supervisor(directory: RunDirectory, settings: Settings, index: int, device: str, module: str) -> Supervisor:
+    files = directory.worker(index)
+    pulse = Pulse(files.pulse)
 
     def give_up(why: str) -> None:
-        directory.gave_up.write_text(why)
+        cause = files.failure.read_text() if files.failure.exists() else ""
+        files.gave_up.write_text(" ".join(filter(None, (why, cause))))
 
-    return Supervisor(
-        "service.worker_main",
-        {"settings": settings.model_dump(mode="json"), "directory": str(directory.path)},
-        environment={**WORKER_ENVIRONMENT, **HEAP_ENVIRONMENT, "PROMETHEUS_MULTIPROC_DIR": str(directory.metrics)},
+    brief = {"settings": settings.model_dump(mode="json") | {"device": device}}
+    child = Child(
+        module,
+        brief | {"directory": str(directory.path), "index": index},
         came_up=lambda pid: directory.up(pid).exists(),
-        on_death=directory.forget,
-        on_give_up=give_up,
+        environment={**WORKER_ENVIRONMENT, **HEAP_ENVIRONMENT, "PROMETHEUS_MULTIPROC_DIR": str(directory.metrics)},
+        trouble=lambda pid: pulse.trouble(pid, settings.silence_s, settings.overdue_s),
+        spare=settings.spare_worker,
     )
-
-
-def given_up(directory: RunDirectory) -> str | None:
-    """Why no worker is expected to come up, or None while one is."""
-    try:
-        return directory.gave_up.read_text()
-    except FileNotFoundError:
-        return None
+    return Supervisor(child, on_death=directory.forget, on_give_up=give_up)
 
 
 class Ownership:
-    """Starts the worker if no process of the group has, and takes over when that process ends."""
+    """Starts the workers if no process of the group has, and takes over when that process ends."""
 
     def __init__(self, directory: RunDirectory, settings: Settings) -> None:
         self._directory = directory
         self._settings = settings
-        self._supervisor: Supervisor | None = None
+        self._supervisors: list[Supervisor] = []
         self._claiming: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Claim the worker now, or keep trying."""
+        """Claim the workers now, or keep trying."""
         if not self._claim():
             self._claiming = asyncio.get_running_loop().create_task(self._keep_claiming())
 
     async def close(self) -> None:
-        """End the worker if it is this process's, after the other processes have ended."""
+        """End the workers if they are this process's, after the other processes have ended."""
         if self._claiming is not None:
             self._claiming.cancel()
-        if self._supervisor is not None:
+        if self._supervisors:
             loop = asyncio.get_running_loop()
             end_s = loop.time() + self._settings.drain_s
             while not self._directory.lock("members") and loop.time() < end_s:
                 await asyncio.sleep(0.05)
-            await asyncio.to_thread(self._supervisor.stop, 5.0)
+            for supervisor in self._supervisors:
+                supervisor.end()
+            for supervisor in self._supervisors:
+                await asyncio.to_thread(supervisor.stop, 5.0)
 
     def _claim(self) -> bool:
         if not self._directory.lock("owner"):
             return False
-        self._supervisor = worker_supervisor(self._directory, self._settings)
-        self._supervisor.start()
+        self._supervisors = worker_supervisors(self._directory, self._settings)
+        for supervisor in self._supervisors:
+            supervisor.start()
         return True
 
     async def _keep_claiming(self) -> None:

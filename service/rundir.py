@@ -1,4 +1,4 @@
-"""The directory of a running service: the link's socket, what the worker announces, the metrics of all processes."""
+"""The directory of a running service: sockets, what workers announce, the ledger, the metrics of all processes."""
 
 import contextlib
 import fcntl
@@ -33,7 +33,7 @@ class RunDirectory:
         base = parent or Path(tempfile.gettempdir())
         sweep(base)
         path = base / f"{_PREFIX}{os.getuid()}-{name}"
-        if len(str(path / "link")) > _LONGEST_SOCKET_PATH:
+        if len(str(path / "link-255")) > _LONGEST_SOCKET_PATH:
             raise OSError(f"{path} is too long for a socket; set ATTNLOSS_RUN_DIRECTORY to a shorter path")
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
@@ -41,33 +41,39 @@ class RunDirectory:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) != 0o700:
             raise OSError(f"{path} exists and is not a directory of mode 0700 owned by user {os.getuid()}")
         (path / "metrics").mkdir(exist_ok=True)
+        return cls.join(path)
+
+    @classmethod
+    def join(cls, path: Path) -> "RunDirectory":
+        """Become a member of a directory that is there: the last member to leave removes it."""
         directory = cls(path)
         directory.lock("members", shared=True)
         return directory
 
+    @classmethod
+    def work_in(cls, path: Path) -> "RunDirectory":
+        """Be a worker of a directory that is there; it stays until the worker left as well."""
+        directory = cls(path)
+        directory.lock("workers", shared=True)
+        return directory
+
     @property
-    def address(self) -> str:
-        """Where the worker listens."""
-        return f"ipc://{self.path}/link"
+    def ledger(self) -> Path:
+        """What the API processes have admitted."""
+        return self.path / "ledger"
+
+    def worker(self, index: int) -> "WorkerFiles":
+        """The files of one of the service's workers."""
+        return WorkerFiles(self.path, index)
 
     @property
     def metrics(self) -> Path:
         """Where prometheus-client keeps the numbers of every process."""
         return self.path / "metrics"
 
-    @property
-    def announced(self) -> Path:
-        """Ids of the jobs that the worker is computing."""
-        return self.path / "announced"
-
     def up(self, pid: int) -> Path:
         """Exists once the process of this id got as far as to work."""
         return self.path / f"up-{pid}"
-
-    @property
-    def gave_up(self) -> Path:
-        """Exists while nobody expects a worker to come up; says why."""
-        return self.path / "gave-up"
 
     def lock(self, name: str, *, shared: bool = False) -> bool:
         """Take a lock that the kernel gives back when this process ends; false if another holds it."""
@@ -89,20 +95,68 @@ class RunDirectory:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give the locks back, and remove the directory if nobody else is a member."""
-        if self.lock("members"):
-            shutil.rmtree(self.path, ignore_errors=True)
+        """Leave, and remove the directory if nobody else is a member.
+
+        The own lock goes first: of two members that leave at once, the later one finds the directory empty.
+        """
         for file in self._locks.values():
             file.close()
         self._locks.clear()
+        _remove_if_empty(self.path)
+
+
+class WorkerFiles:
+    """What one worker shares with the API processes and with its supervisor."""
+
+    def __init__(self, path: Path, index: int) -> None:
+        self._path = path
+        self._index = index
+
+    @property
+    def address(self) -> str:
+        """Where the worker listens."""
+        return f"ipc://{self._path}/link-{self._index}"
+
+    @property
+    def announced(self) -> Path:
+        """Ids of the jobs that the worker is computing."""
+        return self._path / f"announced-{self._index}"
+
+    @property
+    def pulse(self) -> Path:
+        """Its heartbeat."""
+        return self._path / f"pulse-{self._index}"
+
+    @property
+    def failure(self) -> Path:
+        """Why the last start of the worker failed, in a sentence."""
+        return self._path / f"failure-{self._index}"
+
+    @property
+    def gave_up(self) -> Path:
+        """Exists while nobody expects a worker to come up; says why."""
+        return self._path / f"gave-up-{self._index}"
+
+    def given_up(self) -> str | None:
+        """Why no worker is expected to come up, or None while one is."""
+        try:
+            return self.gave_up.read_text()
+        except FileNotFoundError:
+            return None
+
+
+def _remove_if_empty(path: Path) -> None:
+    last = RunDirectory(path)
+    with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+        if all(last.lock(name) for name in ("members", "workers")):
+            held.callback(shutil.rmtree, path, ignore_errors=True)
+        for file in last._locks.values():
+            held.callback(file.close)
 
 
 def sweep(base: Path) -> None:
     """Remove directories of this user whose service was killed."""
     for path in base.glob(f"{_PREFIX}{os.getuid()}-*"):
         with contextlib.suppress(OSError):
-            if time.time() - path.lstat().st_mtime < _SWEEP_AGE_S:
-                continue
-            with (path / "members.lock").open("a") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
+            if time.time() - path.lstat().st_mtime >= _SWEEP_AGE_S:
+                _remove_if_empty(path)

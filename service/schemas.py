@@ -162,6 +162,9 @@ class Statistics(Model):
     top: Top | None = None
     backend: str = Field(description="What computed it: native, flash, chunked or gram.", examples=["flash"])
     device: str = Field(description="Where.", examples=["cpu"])
+    autocast: str | None = Field(
+        None, description="The dtype that the server computed a request for float32 in, if it is set to."
+    )
 
 
 class AttentionAnswer(Statistics):

@@ -9,17 +9,19 @@ from types import FrameType
 import structlog
 
 from service.logs import configure_logs
-from service.ownership import HEAP_ENVIRONMENT, worker_supervisor
+from service.ownership import HEAP_ENVIRONMENT, worker_supervisors
 from service.rundir import RunDirectory
 from service.settings import Settings
-from service.supervisor import Supervisor
+from service.supervisor import Child, Supervisor
 
 log = structlog.get_logger()
 
 _WORKER_END_S = 5.0
+_REFUSALS_S = 2.0
+"""What an API process may need to refuse the rest, after the time to drain."""
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, worker_module: str = "service.worker_main") -> int:
     """Serve until SIGTERM or Ctrl-C, finish what was admitted, and return 0 if every process ended by itself.
 
     Raises:
@@ -36,17 +38,17 @@ def serve(settings: Settings) -> int:
         signal.signal(number, stop)
     listener = _bind(settings)
     directory = RunDirectory.open(settings.run_directory, str(os.getpid()))
-    worker = worker_supervisor(directory, settings)
+    workers = worker_supervisors(directory, settings, worker_module)
     apis = [_api_supervisor(listener, directory, settings) for _ in range(settings.processes)]
-    for child in (worker, *apis):
+    for child in (*workers, *apis):
         child.start()
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}", processes=settings.processes)
     try:
         os.read(stopped, 1)
     finally:
-        listener.close()  # or clients would connect to a queue that nobody serves
-        status = _end(worker, apis, settings)
+        status = _end(workers, apis, settings)
+        listener.close()  # not before: who drains refuses new requests in words
         directory.close()
     log.info("served", status=status)
     return status
@@ -72,23 +74,28 @@ def _api_supervisor(listener: socket.socket, directory: RunDirectory, settings: 
         "directory": str(directory.path),
         "fd": listener.fileno(),
     }
-    return Supervisor(
+    child = Child(
         "service.api_process",
         brief,
+        came_up=lambda pid: directory.up(pid).exists(),
         environment=HEAP_ENVIRONMENT,
         pass_fds=[listener.fileno()],
-        came_up=lambda pid: directory.up(pid).exists(),
+    )
+    return Supervisor(
+        child,
         on_death=directory.forget,
         on_give_up=lambda why: log.error("API process does not come up", why=why),
     )
 
 
-def _end(worker: Supervisor, apis: list[Supervisor], settings: Settings) -> int:
-    """End the API processes first, since they finish what they admitted, then the worker."""
-    end_s = time.monotonic() + settings.drain_s + 1
+def _end(workers: list[Supervisor], apis: list[Supervisor], settings: Settings) -> int:
+    """End the API processes first, since they finish what they admitted, then the workers."""
+    end_s = time.monotonic() + settings.drain_s + _REFUSALS_S
     for api in apis:
-        api.signal(signal.SIGTERM)
-    statuses = [api.wait(max(end_s - time.monotonic(), 0.1)) for api in apis]
-    statuses = [api.stop(1.0) if status is None else status for api, status in zip(apis, statuses, strict=True)]
-    worker.stop(_WORKER_END_S)
+        api.end()
+    statuses = [api.stop(max(end_s - time.monotonic(), 0.1)) for api in apis]
+    for worker in workers:
+        worker.end()
+    for worker in workers:
+        worker.stop(_WORKER_END_S)
     return 0 if all(status == 0 for status in statuses) else 1

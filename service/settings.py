@@ -23,7 +23,17 @@ class Settings(BaseSettings):
         le=64,
         description="API processes that decode and encode; the default follows the cores.",
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:N or mps.")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|(cpu|cuda(:\d+)?|mps)(,(cpu|cuda(:\d+)?|mps))*)$",
+        description="auto, cpu, cuda, mps, or a list as in cuda:0,cuda:1: a worker for each; auto, cuda: all GPUs.",
+    )
+    autocast: Literal["none", "bfloat16", "float16"] = Field(
+        "none", description="What requests for float32 are computed in; answers name it. Statistics stay float32."
+    )
+    spare_worker: bool = Field(
+        True, description="Keep a prepared process beside every worker, which takes over at once when it dies."
+    )
     cpu_threads: int | None = Field(
         None, ge=1, description="Threads of every CPU batch; unset: 1 for small batches, all cores for large ones."
     )
@@ -58,7 +68,13 @@ class Settings(BaseSettings):
     max_batch_jobs: int = Field(64, ge=1, le=4096, description="Jobs of one batch.")
     max_batch_tokens: int = Field(4096, ge=1, description="Tokens of one text forward; a longer text runs alone.")
 
-    deadline_s: float = Field(60.0, gt=0, description="Seconds after which a request is given up.")
+    deadline_s: float = Field(
+        60.0, gt=0, description="Seconds after which a request is given up; X-Request-Timeout can only shorten it."
+    )
+    silence_s: float = Field(10.0, gt=0, description="Seconds without a heartbeat after which a worker is replaced.")
+    overdue_s: float = Field(
+        10.0, gt=0, description="Seconds that a worker may compute past a batch's last deadline before it is replaced."
+    )
     body_timeout_s: float = Field(30.0, gt=0, description="Seconds in which a request body must arrive.")
     drain_s: float = Field(30.0, ge=0, description="Seconds in which admitted requests may finish at shutdown.")
 

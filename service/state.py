@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 
 from service.admission import Admission
-from service.link import Link
+from service.dispatch import Dispatch
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ class ServiceState:
     """Made when the process starts to serve, gone when it ends."""
 
     settings: Settings
-    link: Link
+    dispatch: Dispatch
     admission: Admission
     metrics: "ApiMetrics"
     metrics_directory: str

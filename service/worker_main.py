@@ -1,10 +1,13 @@
 """The worker process: `python -m service.worker_main`, briefed on standard input by its supervisor.
 
-It ignores SIGINT and SIGTERM, which a terminal sends to the whole group: it ends when its standard input does, after
-the jobs that wait.
+The first line tells it what to prepare, the second to begin; in between it is a spare, which takes over at once. It
+ignores SIGINT and SIGTERM, which a terminal sends to the whole group: it ends when its standard input does, after the
+jobs that wait.
 """
 
+import contextlib
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -22,41 +25,80 @@ from service.cost import CostModel, measure
 from service.job import Job
 from service.logs import configure_logs
 from service.metrics import WorkerMetrics
-from service.rundir import RunDirectory
+from service.pulse import Pulse
+from service.rundir import RunDirectory, WorkerFiles
 from service.settings import Settings
 from service.text.desk import Desk
-from service.worker import Worker
+from service.worker import ContextLost, Worker
 from service.worker_loop import WorkerLoop
+
+CONTEXT_LOST_STATUS = 70
+"""Exit status of a worker whose device is of no more use to it."""
 
 log = structlog.get_logger()
 
 
-def main() -> None:
-    """Serve until standard input ends."""
+def main(worker_type: type[Worker] = Worker) -> None:
+    """Serve until standard input ends; status 1 and the reason in a file if the worker cannot start."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     brief = orjson.loads(sys.stdin.buffer.readline())
     settings = Settings.model_validate(brief["settings"])
     configure_logs(settings.log_level)
-    directory = RunDirectory(Path(brief["directory"]))
-    worker = Worker(settings.device, settings.cpu_threads, settings.max_batch_tokens)
-    cost_model = warm_up(worker)
-    batcher = Batcher(BatchLimits(settings.max_batch_cost, settings.max_batch_jobs), cost_model)
+    directory = RunDirectory.work_in(Path(brief["directory"]))
+    files = directory.worker(brief["index"])
+    try:
+        status = _serve(worker_type, settings, directory, files)
+    except Exception as error:
+        log.critical("worker failed", device=settings.device, exc_info=error)
+        files.failure.write_text(f"{type(error).__name__}: {error}")
+        status = 1
+    directory.close()
+    sys.stdout.flush()
+    os._exit(status)  # a model that still loads, or a device whose context is lost, would abort on the way out
+
+
+def _serve(worker_type: type[Worker], settings: Settings, directory: RunDirectory, files: WorkerFiles) -> int:
+    """Prepare, wait to be told to go, and serve; the exit status."""
+    on_cpu = settings.device == "cpu"  # a spare takes no memory of another device
+    if on_cpu:
+        worker, cost_model = _warm(worker_type, settings)
+    if settings.models:
+        threading.Thread(target=_import_transformers, daemon=True).start()
+    if sys.stdin.buffer.readline() == b"":
+        return 0  # a spare that was never needed
+    if not on_cpu:
+        worker, cost_model = _warm(worker_type, settings)
+    batcher = Batcher(BatchLimits(worker.memory.max_batch_cost, settings.max_batch_jobs), cost_model)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     desk = Desk(settings, worker.device)
-    announcement = Announcement(directory.announced, 2 * settings.max_batch_jobs)  # texts, and tensors between
-    loop = WorkerLoop(worker, batcher, context, directory.address, announcement, WorkerMetrics(), desk)
+    announcement = Announcement(files.announced, 2 * settings.max_batch_jobs)  # texts, and tensors between
+    pulse = Pulse(files.pulse)
+    worker.run(_batch(_synthetic_job(8)))
+    loop = WorkerLoop(worker, batcher, context, files.address, announcement, pulse, WorkerMetrics(), desk)
     threading.Thread(target=_end_with_stdin, args=(loop, settings.drain_s), daemon=True).start()
     directory.up(os.getpid()).touch()
-    directory.gave_up.unlink(missing_ok=True)
+    files.gave_up.unlink(missing_ok=True)
     log.info("worker ready", device=str(worker.device), pid=os.getpid(), cost_model=str(cost_model))
     gc.freeze()  # what was imported stays: the collector need not look at it again
     gc.set_threshold(10_000, 20, 20)
-    loop.run()
+    try:
+        loop.run()
+    except ContextLost:
+        return CONTEXT_LOST_STATUS
     context.term()
-    if desk.loading:  # the interpreter would abort on its way out
-        sys.stdout.flush()
-        os._exit(0)
+    return 0
+
+
+def _warm(worker_type: type[Worker], settings: Settings) -> tuple[Worker, CostModel]:
+    worker = worker_type(settings)
+    return worker, warm_up(worker)
+
+
+def _import_transformers() -> None:
+    """Seconds of imports that the first model would wait for, done while nobody waits."""
+    with contextlib.suppress(Exception):  # the desk meets it again, and tells it
+        importlib.import_module("service.text.models")
 
 
 def _end_with_stdin(loop: WorkerLoop, drain_s: float) -> None:

@@ -20,14 +20,15 @@ async def live() -> dict[str, bool]:
 async def ready(request: Request) -> Response:
     """200 when a worker has computed a forward since its last failure and the server is not draining, else 503.
 
-    `models` says of each text model whether it is loading, ready or failed; tensors do not wait for them.
+    `why` says what is wrong with a worker that is not ready. `models` says of each text model whether it is loading,
+    ready or failed; tensors do not wait for them.
     """
     state = state_of(request)
-    is_ready = state.link.worker.state == "ready" and not state.draining
-    worker = state.link.worker
+    is_ready = state.dispatch.ready and not state.draining
+    workers = [link.worker.public() for link in state.dispatch.links]
     models = dict.fromkeys(state.settings.model_sources, "loading")
-    models |= {entry["name"]: entry["state"] for entry in worker.models}
-    body: dict[str, Any] = {"ready": is_ready, "workers": [worker.public()], "models": models}
+    models |= {name: entry["state"] for name, entry in state.dispatch.models.items()}
+    body: dict[str, Any] = {"ready": is_ready, "workers": workers, "models": models}
     return JSONResponse(body, 200 if is_ready else 503)
 
 

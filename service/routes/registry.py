@@ -24,6 +24,6 @@ async def models(request: Request) -> dict[str, Any]:
     `state` is loading, ready or failed; `layout` is how the worker batches texts.
     """
     state = state_of(request)
-    known = {entry["name"]: entry for entry in state.link.worker.models}
+    known = state.dispatch.models
     configured = state.settings.model_sources
     return {"models": [known.get(name, {"name": name, "state": "loading"}) for name in configured]}

@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request
@@ -12,10 +12,10 @@ from starlette.requests import ClientDisconnect
 
 from service.admission import JSON_MEMORY_FACTOR
 from service.codec import decode_json, encode_arrays, encode_json
-from service.intake import check_headers, read_body
+from service.errors import DeadlinePassed
+from service.intake import check_headers, read_body, timeout_s
 from service.job import Job
 from service.limits import check_answer
-from service.link import Link
 from service.schemas import TENSOR_FIELDS
 from service.settings import Settings
 from service.state import ServiceState
@@ -30,12 +30,14 @@ async def answer(request: Request, state: ServiceState, route: str, build: Build
     """Serve one request for tensors."""
     settings = state.settings
     expected_bytes = check_headers(request, settings)
-    state.link.check()
-    with state.admission.reserve(expected_bytes * JSON_MEMORY_FACTOR) as reservation:
+    patience_s = timeout_s(request, settings)
+    deadline_s = time.monotonic() + patience_s
+    state.dispatch.check()
+    with state.admission.reserve(expected_bytes * JSON_MEMORY_FACTOR, deadline_s) as reservation:
         body = await read_body(request, settings, reservation)
         request.scope["body_read"] = True
         arrived_s = time.monotonic()
-        job_id = state.link.new_job_id()
+        job_id = state.dispatch.new_job_id()
         if len(body) < _DECODE_IN_THREAD_FROM_BYTES:
             job, encoding = _decode(body, build, settings, job_id)
         else:
@@ -43,7 +45,10 @@ async def answer(request: Request, state: ServiceState, route: str, build: Build
         del body
         reservation.resize(2 * sum(array.nbytes for array in job.arrays.values()))
         decoded_s = time.monotonic()
-        computed = await _compute(request, state.link, job)
+        try:
+            computed = await _compute(request, state.dispatch.compute(job.due(deadline_s), reservation))
+        except DeadlinePassed:
+            raise DeadlinePassed(f"Not answered within {patience_s:g} s.") from None
         computed_s = time.monotonic()
         content = encode_json(encode_arrays(computed["result"]) if encoding == "base64" else computed["result"])
         check_answer(len(content), settings)
@@ -67,13 +72,13 @@ def _decode(body: bytes, build: BuildJob, settings: Settings, job_id: bytes) -> 
     return build(fields, settings, job_id), str(fields.get("encoding", "json"))
 
 
-async def _compute(request: Request, link: Link, job: Job) -> dict[str, Any]:
+async def _compute(request: Request, outcome: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
     """The computed job, unless the client goes away before."""
     computing = asyncio.current_task()
     assert computing is not None
     watching = asyncio.create_task(_watch(request, computing))
     try:
-        return await link.compute(job)
+        return await outcome
     except asyncio.CancelledError:
         if watching.done():
             computing.uncancel()

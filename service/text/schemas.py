@@ -198,3 +198,4 @@ class TextAnswer(Model):
     results: list[TextResult]
     backend: str | None = Field(None, description="What computed it, joined by +.", examples=["native+chunked"])
     device: str
+    autocast: str | None = Field(None, description="The dtype of the forward, if the server is set to another.")

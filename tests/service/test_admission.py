@@ -4,10 +4,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from service.admission import Admission, Reservation
 from service.errors import Overloaded
+from service.ledger import Ledger
 
 
 def test_one_request_more_than_there_are_places_is_overloaded_and_told_when_to_retry() -> None:
-    admission = Admission(2, 100)
+    admission = Admission(Ledger(), 2, 100)
     places = [admission.reserve(1), admission.reserve(1)]
     with pytest.raises(Overloaded) as caught:
         admission.reserve(1)
@@ -17,7 +18,7 @@ def test_one_request_more_than_there_are_places_is_overloaded_and_told_when_to_r
 
 
 def test_a_request_that_may_need_more_memory_than_is_free_is_overloaded() -> None:
-    admission = Admission(9, 100)
+    admission = Admission(Ledger(), 9, 100)
     admission.reserve(60)
     with pytest.raises(Overloaded, match="40 are free"):
         admission.reserve(41)
@@ -26,14 +27,14 @@ def test_a_request_that_may_need_more_memory_than_is_free_is_overloaded() -> Non
 
 
 def test_a_single_request_larger_than_all_memory_is_admitted_alone() -> None:
-    admission = Admission(9, 100)
+    admission = Admission(Ledger(), 9, 100)
     with admission.reserve(1000), pytest.raises(Overloaded):
         admission.reserve(1)
     assert admission.bytes == 0
 
 
 def test_room_is_given_back_once_however_often_it_is_closed() -> None:
-    admission = Admission(9, 100)
+    admission = Admission(Ledger(), 9, 100)
     other = admission.reserve(10)
     with admission.reserve(20) as reservation:
         reservation.close()
@@ -44,14 +45,14 @@ def test_room_is_given_back_once_however_often_it_is_closed() -> None:
 
 
 def test_room_is_given_back_when_the_request_fails() -> None:
-    admission = Admission(9, 100)
+    admission = Admission(Ledger(), 9, 100)
     with pytest.raises(KeyError), admission.reserve(20):
         raise KeyError
     assert (admission.jobs, admission.bytes) == (0, 0)
 
 
 def test_a_reservation_that_cannot_grow_keeps_its_room() -> None:
-    admission = Admission(9, 100)
+    admission = Admission(Ledger(), 9, 100)
     admission.reserve(50)
     reservation = admission.reserve(30)
     with pytest.raises(Overloaded):
@@ -63,7 +64,7 @@ def test_a_reservation_that_cannot_grow_keeps_its_room() -> None:
 
 def test_the_number_of_requests_is_told_at_every_change() -> None:
     told: list[int] = []
-    admission = Admission(2, 100, told.append)
+    admission = Admission(Ledger(), 2, 100, on_change=told.append)
     first, second = admission.reserve(1), admission.reserve(1)
     with pytest.raises(Overloaded):
         admission.reserve(1)
@@ -77,7 +78,7 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.admission = Admission(3, 100)
+        self.admission = Admission(Ledger(), 3, 100)
         self.open: list[tuple[Reservation, int]] = []
 
     @rule(size=st.integers(0, 150))

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from service.admission import JSON_MEMORY_FACTOR, Admission
 from service.errors import BodyTooSlow, NotJson, NotUnderstood, TooLarge
 from service.intake import check_headers, decompress, read_body
+from service.ledger import Ledger
 from service.settings import Settings
 
 SMALL = Settings(max_body_bytes=1000, body_timeout_s=0.1)
@@ -31,7 +32,7 @@ def request(headers: Mapping[str, str], *chunks: bytes, stalls: bool = False) ->
 
 
 def body_of(incoming: Request, admission: Admission | None = None) -> bytes:
-    with (admission or Admission(1, 1 << 30)).reserve(0) as reservation:
+    with (admission or Admission(Ledger(), 1, 1 << 30)).reserve(0) as reservation:
         return asyncio.run(read_body(incoming, SMALL, reservation))
 
 
@@ -118,7 +119,7 @@ def test_a_gzip_body_is_decompressed() -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "identity"])
 def test_room_is_reserved_for_the_body_as_it_is_decoded(coding: str) -> None:
-    admission = Admission(1, 1 << 30)
+    admission = Admission(Ledger(), 1, 1 << 30)
     content = bytes(500)
     sent = gzip.compress(content) if coding == "gzip" else content
     with admission.reserve(0) as reservation:

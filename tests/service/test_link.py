@@ -1,76 +1,21 @@
 import asyncio
-import contextlib
 import os
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import zmq
 
-from service.announcement import Announcement
-from service.batcher import Batch, Batcher, BatchLimits
-from service.cost import CostModel
 from service.errors import DeadlinePassed, Invalid, Unavailable
-from service.job import Job, Outcome
+from service.job import Job
 from service.link import Link
-from service.metrics import WorkerMetrics
 from service.settings import Settings
-from service.text.desk import Desk
 from service.validate import attention_job, loss_job
-from service.worker import Worker
-from service.worker_loop import WorkerLoop
+from tests.service.links import SlowWorker, linked, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
-
-
-class SlowWorker(Worker):
-    """A worker that holds every batch until it is let go, and remembers what it computed."""
-
-    def __init__(self, *, held: bool = False) -> None:
-        super().__init__("cpu")
-        self.go = threading.Event()
-        if not held:
-            self.go.set()
-        self.began = threading.Event()
-        self.batches: list[list[bytes]] = []
-
-    def run(self, batch: Batch, **options: Any) -> list[Outcome]:
-        self.batches.append([job.id for job in batch.jobs])
-        self.began.set()
-        assert self.go.wait(20)
-        return super().run(batch, **options)
-
-
-@contextlib.contextmanager
-def serving(
-    context: zmq.Context[Any], address: str, tmp_path: Path, worker: Worker | None = None
-) -> Iterator[WorkerLoop]:
-    announcement = Announcement(tmp_path / "announced", 64)
-    batcher = Batcher(BatchLimits(1 << 24, 64), CostModel(call_s=3e-4, element_s=2e-9, padded_element_s=6e-9))
-    desk = Desk(Settings(models=""), torch.device("cpu"))
-    loop = WorkerLoop(worker or SlowWorker(), batcher, context, address, announcement, WorkerMetrics(), desk)
-    (thread := threading.Thread(target=loop.run)).start()
-    try:
-        yield loop
-    finally:
-        loop.end(5)
-        thread.join(20)
-        assert not thread.is_alive()
-
-
-@contextlib.asynccontextmanager
-async def linked(context: zmq.Context[Any], address: str) -> AsyncIterator[Link]:
-    link = Link(context, address, lambda: None)
-    link.start()
-    try:
-        yield link
-    finally:
-        await link.close()
 
 
 async def until(condition: Any, within_s: float = 10) -> None:

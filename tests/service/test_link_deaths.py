@@ -29,6 +29,7 @@ class ScriptedWorker:
         self.answers = True
         self._state = {"pid": 1, "device": "cpu", "incarnation": os.urandom(8).hex(), "models": []}
         self._state |= {"suspects": [job_id.hex() for job_id in suspects]}
+        self._state |= {"cost_model": {"call_s": 1e-3, "element_s": 1e-9, "padded_element_s": 2e-9}}
         self._router = context.socket(zmq.ROUTER)
         self._router.set(zmq.ROUTER_HANDOVER, 1)
         self._router.bind(address)

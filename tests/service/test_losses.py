@@ -51,7 +51,7 @@ def job(fields: dict[str, Any], number: int = 0, **more: Any) -> Job:
 
 
 def run(*jobs: Job, padded: bool = False) -> list[Outcome]:
-    return Worker("cpu", cpu_threads=1).run(Batch(jobs, sum(job.cost for job in jobs), padded=padded))
+    return Worker(Settings(device="cpu", cpu_threads=1)).run(Batch(jobs, sum(job.cost for job in jobs), padded=padded))
 
 
 def alone(fields: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def test_the_directory_is_readable_by_its_user_alone(base: Path) -> None:
         os.umask(mask)
     assert stat.S_IMODE(directory.path.stat().st_mode) == 0o700
     assert directory.path.name == f"attnloss-{os.getuid()}-a"
-    assert directory.address == f"ipc://{directory.path}/link"
+    assert directory.worker(3).address == f"ipc://{directory.path}/link-3"
     assert directory.metrics.is_dir()
     directory.close()
 

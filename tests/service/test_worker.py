@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from service import worker as worker_module
+from service import evaluate as evaluate_module
 from service.batcher import Batch
 from service.codec import encode_json
 from service.job import Job, Outcome
@@ -32,7 +32,7 @@ def loss(number: int = 0, n: int = 3, lead: tuple[int, ...] = (), **fields: Any)
 
 
 def run(*jobs: Job, padded: bool = False) -> list[Outcome]:
-    outcomes = Worker("cpu").run(Batch(jobs, sum(job.cost for job in jobs), padded))
+    outcomes = Worker().run(Batch(jobs, sum(job.cost for job in jobs), padded))
     assert [outcome.job_id for outcome in outcomes] == [job.id for job in jobs]
     for outcome in outcomes:
         assert (outcome.result is None) != (outcome.error is None)
@@ -110,14 +110,14 @@ def test_of_two_wrong_targets_the_first_is_named() -> None:
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_device_out_of_memory_is_told_as_too_large_job_by_job(monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
-    evaluate = worker_module.evaluate_losses
+    evaluate = evaluate_module.evaluate_losses
 
     def runs_out(scores: Any, made: Any, wanted: Any) -> Any:
         if scores.shape[0] > 1 or float(scores.query.max()) > 50:
             raise torch.OutOfMemoryError("out of memory")
         return evaluate(scores, made, wanted)
 
-    monkeypatch.setattr(worker_module, "evaluate_losses", runs_out)
+    monkeypatch.setattr(evaluate_module, "evaluate_losses", runs_out)
     big = attention(0, query=np.full((3, 4), 100.0))
     first, *others = run(big, *(attention(i) for i in range(1, jobs)))
     assert error_of(first)["slug"] == "too-large"
@@ -129,7 +129,7 @@ def test_a_crash_is_told_without_its_cause(monkeypatch: pytest.MonkeyPatch) -> N
     def crashes(*_: Any) -> Any:
         raise RuntimeError("secret path /etc")
 
-    monkeypatch.setattr(worker_module, "evaluate_losses", crashes)
+    monkeypatch.setattr(evaluate_module, "evaluate_losses", crashes)
     for outcome in run(attention(0), attention(1)):
         assert error_of(outcome)["slug"] == "compute-failed"
         assert "secret" not in str(outcome.error)

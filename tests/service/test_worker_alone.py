@@ -120,7 +120,7 @@ def assert_same(together: Any, alone: Any, path: str = "") -> None:
 
 
 def assert_independent(jobs: list[Job]) -> None:
-    worker = Worker("cpu")
+    worker = Worker()
     for batch in batches_of(jobs):
         outcomes = worker.run(batch)
         assert [outcome.job_id for outcome in outcomes] == [job.id for job in batch.jobs]

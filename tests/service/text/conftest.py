@@ -49,7 +49,7 @@ class Loaded:
     def answer(self, path: str, **fields: Any) -> dict[str, Any]:
         """The answer to a body, as the worker makes it."""
         job = self.job(path, fields)
-        (outcome,) = Worker("cpu", cpu_threads=1).run(Batch((job,), job.cost, padded=False))
+        (outcome,) = Worker(Settings(device="cpu", cpu_threads=1)).run(Batch((job,), job.cost, padded=False))
         if outcome.error is not None:
             raise ServiceError.from_wire(outcome.error)
         assert outcome.result is not None

@@ -1,0 +1,22 @@
+"""What an API process knows of a worker."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class WorkerState:
+    """What is known of the worker: `state` is starting, ready, restarting or failed; `why` it is not ready."""
+
+    state: str = "starting"
+    why: str | None = None
+    pid: int | None = None
+    device: str | None = None
+    incarnation: str | None = None
+    heard_s: float = 0.0
+    models: list[dict[str, Any]] = field(default_factory=list)
+
+    def public(self) -> dict[str, Any]:
+        """The entry of /health/ready."""
+        told = {"pid": self.pid, "device": self.device, "state": self.state}
+        return told | ({"why": self.why} if self.why else {})
