@@ -35,6 +35,7 @@ class Ledger:
             if path is not None:
                 file = claiming.enter_context(path.open("a+b"))
                 fcntl.flock(file, fcntl.LOCK_EX)
+                claiming.callback(fcntl.flock, file, fcntl.LOCK_UN)  # the map keeps the file open, and so its lock
                 file.truncate(size)
                 descriptor = file.fileno()
             self._map = mmap.mmap(descriptor, size)

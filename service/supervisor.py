@@ -1,8 +1,8 @@
 """Keeps one child process alive: starts it, starts it again when it dies or hangs, ends it when asked.
 
 A child is told by a pipe on its standard input: the first line is JSON with all it needs to know, and the end of the
-pipe, which also comes when this process is killed, tells it to end. A child that may be a spare reads a second line
-before it begins to work: until then it only prepares.
+pipe, which also comes when this process is killed, tells it to end. The second line tells it to begin: a child that
+may be a spare only prepares until then.
 """
 
 import contextlib
@@ -131,8 +131,7 @@ class Supervisor:
             spare, self._spare = self._spare, None
             if spare is None or spare.poll() is not None:
                 spare = self._prepared()
-            if self._child.spare:
-                _tell(spare, _GO)
+            _tell(spare, _GO)
             self._began_s = time.monotonic()
             self._process = spare
 

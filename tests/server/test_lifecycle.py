@@ -44,6 +44,35 @@ def running(server: Any, module: str) -> list[psutil.Process]:
     return found
 
 
+def await_spare(server: Any) -> psutil.Process:
+    """The prepared process beside the worker."""
+    give_up_s = time.monotonic() + 20
+    while len(workers := running(server, "service.worker_main")) < 2:
+        assert time.monotonic() < give_up_s
+        time.sleep(0.05)
+    (spare,) = (process for process in workers if process.pid != server.worker_pid())
+    return spare
+
+
+def test_a_spare_takes_over_at_once_and_another_is_prepared(pair: Any) -> None:
+    spare = await_spare(pair)
+    while spare.cpu_times().user < 1 or spare.status() != psutil.STATUS_SLEEPING:
+        time.sleep(0.1)  # it has imported torch by then
+    os.kill(pair.worker_pid(), signal.SIGKILL)
+    began_s = time.monotonic()
+    pair.is_right()
+    took_s = time.monotonic() - began_s
+    assert pair.worker_pid() == spare.pid
+    assert took_s < 2, "an import of torch takes longer"
+    assert await_spare(pair).pid != spare.pid
+
+
+def test_a_dead_spare_costs_nothing_but_the_next_start(pair: Any) -> None:
+    await_spare(pair).kill()
+    os.kill(pair.worker_pid(), signal.SIGKILL)
+    pair.is_right()
+
+
 def total(metrics: str, name: str) -> float:
     """The sum of a metric's samples."""
     return sum(float(line.rpartition(" ")[2]) for line in metrics.splitlines() if line.startswith(name))
@@ -104,7 +133,7 @@ def test_a_killed_api_process_is_replaced(pair: Any) -> None:
 
 
 def test_sigterm_answers_what_was_admitted_and_leaves_nothing(start_server: StartServer) -> None:
-    server = start_server(cpu_threads=1)
+    server = start_server(cpu_threads=1, spare_worker=False)
     processes = server.processes()
     assert len(processes) == 3
     body = json.dumps(job(20000) | {"return": ["entropy", "received"]})  # once: eight times would take too long
@@ -151,11 +180,13 @@ def test_ctrl_c_to_the_whole_group_ends_it_in_order(pair: Any) -> None:
 
 def test_a_killed_parent_leaves_no_process(start_server: StartServer) -> None:
     server = start_server(processes=2)
+    await_spare(server)
     processes = server.processes()
-    assert len(processes) == 4
+    assert len(processes) == 5
     server.process.kill()
     server.process.wait()
     assert psutil.wait_procs(processes, timeout=5)[1] == []
+    assert list(server.runs.iterdir()) == [], "the last process that ends removes the socket"
 
 
 def serve(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -197,7 +228,8 @@ def test_a_run_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_uvicorn_starts_exactly_one_worker_of_its_own(start_server: StartServer, workers: int) -> None:
-    server = start_server(["uvicorn", "service.app:app", "--port", "0", "--workers", str(workers)])
+    command = ["uvicorn", "service.app:app", "--port", "0", "--workers", str(workers)]
+    server = start_server(command, spare_worker=False)
     for _ in range(6):
         server.is_right()
     time.sleep(0.3)
