@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,25 @@ class SlowWorker(Worker):
         self.began.set()
         assert self.go.wait(20)
         return super().run(batch, *situation)
+
+
+class OverlappingWorker(Worker):
+    """A worker whose device computes the first batch by itself until it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.computing, self.form, self.formed, self.go_on = (threading.Event() for _ in range(4))
+        self.sizes: list[int] = []
+
+    def _tensor_results(self, batch: Batch, meanwhile: Callable[[], None]) -> list[dict[str, Any]]:
+        self.sizes.append(len(batch))
+        if not self.computing.is_set():
+            self.computing.set()
+            assert self.form.wait(20)
+            meanwhile()
+            self.formed.set()
+            assert self.go_on.wait(20)
+        return super()._tensor_results(batch, meanwhile)
 
 
 @contextlib.contextmanager

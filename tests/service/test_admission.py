@@ -1,8 +1,10 @@
+import time
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from service.admission import Admission, Reservation
+from service.admission import STALLED_S, Admission, Reservation
 from service.errors import Overloaded
 from service.ledger import Ledger
 
@@ -120,3 +122,72 @@ class AdmissionMachine(RuleBasedStateMachine):
 
 
 TestTheCountsAreThoseOfTheOpenReservations = AdmissionMachine.TestCase
+
+
+def test_a_full_house_is_told_to_come_again_when_what_waits_has_been_computed() -> None:
+    admission = Admission(Ledger(), 1, 100, wait_s=lambda: 12.3)
+    admission.reserve(1)
+    with pytest.raises(Overloaded) as caught:
+        admission.reserve(1)
+    assert caught.value.retry_after_s == 12.3
+
+
+def test_a_deadline_that_what_waits_already_breaks_is_refused_before_the_body_is_read() -> None:
+    admission = Admission(Ledger(), 9, 100, wait_s=lambda: 12.3)
+    with pytest.raises(Overloaded, match="before its deadline") as caught:
+        admission.reserve(1, time.monotonic() + 10)
+    assert caught.value.retry_after_s == pytest.approx(2.3, abs=0.1)
+    assert admission.jobs == 0
+    admission.reserve(1, time.monotonic() + 13)
+
+
+def test_a_job_that_need_not_wait_is_tried_however_long_it_may_take() -> None:
+    Admission(Ledger(), 9, 100).check_deadline(time.monotonic() + 1, wait_s=0.0, own_s=50.0)
+
+
+def test_places_and_memory_are_shared_by_all_processes() -> None:
+    ledger = Ledger()
+    first, second = Admission(ledger, 2, 100), Admission(ledger, 2, 100)
+    first.reserve(60)
+    with pytest.raises(Overloaded, match="40 are free"):
+        second.reserve(41)
+    second.reserve(40)
+    with pytest.raises(Overloaded, match="All 2 places"):
+        first.reserve(0)
+    assert (first.jobs, second.jobs) == (1, 1)
+
+
+def test_a_body_that_stalled_gives_its_place_to_another_request() -> None:
+    ended: list[str] = []
+    admission = Admission(Ledger(), 2, 100)
+    slow, slower = admission.reserve(10), admission.reserve(10)
+    for reservation, name, ago_s in ((slow, "slow", 1), (slower, "slower", 2)):
+        reservation.on_evict = lambda name=name: ended.append(name)  # type: ignore[misc]
+        reservation.progress_s = time.monotonic() - STALLED_S - ago_s
+    admission.reserve(1)
+    assert ended == ["slower"]
+    slower.resize(50)
+    assert admission.bytes == 11, "what is read on has no room any more"
+    slower.close()
+    assert admission.jobs == 2
+
+
+def test_a_body_that_comes_on_keeps_its_place_and_so_does_one_that_was_read() -> None:
+    admission = Admission(Ledger(), 2, 100)
+    coming, read = admission.reserve(1), admission.reserve(1)
+    coming.on_evict = lambda: pytest.fail("it came on")
+    read.progress_s -= 99
+    with pytest.raises(Overloaded):
+        admission.reserve(1)
+
+
+def test_at_shutdown_every_stalled_body_is_ended() -> None:
+    ended: list[int] = []
+    admission = Admission(Ledger(), 9, 100)
+    for number in range(3):
+        reservation = admission.reserve(1)
+        reservation.on_evict = lambda number=number: ended.append(number)  # type: ignore[misc]
+        reservation.progress_s -= 99
+    admission.evict_all_stalled()
+    assert sorted(ended) == [0, 1, 2]
+    assert admission.jobs == 0

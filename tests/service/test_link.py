@@ -13,7 +13,7 @@ from service.job import Job
 from service.link import Link
 from service.settings import Settings
 from service.validate import attention_job, loss_job
-from tests.service.links import SlowWorker, linked, serving
+from tests.service.links import OverlappingWorker, SlowWorker, linked, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 
@@ -193,3 +193,32 @@ def test_a_worker_that_went_away_is_missed_at_once(context: zmq.Context[Any], ad
             await until(lambda: link.worker.state == "restarting", within_s=1)
 
     asyncio.run(main())
+
+
+def test_while_a_device_computes_the_next_batch_is_formed_and_loses_what_was_cancelled(
+    context: zmq.Context[Any], address: str, tmp_path: Path
+) -> None:
+    worker = OverlappingWorker()
+
+    async def main() -> None:
+        async with linked(context, address) as link:
+            await ready(link)
+            first = asyncio.create_task(link.compute(a_job(link)))
+            await until(worker.computing.is_set)
+            jobs = [a_job(link, seed=seed) for seed in range(3)]
+            waiting = [asyncio.create_task(link.compute(job)) for job in jobs]
+            await asyncio.sleep(0.2)
+            worker.form.set()
+            await until(worker.formed.is_set)
+            waiting[1].cancel()
+            await asyncio.sleep(0.5)  # until the attendant has heard of it
+            worker.go_on.set()
+            await first
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+            assert isinstance(answers[1], asyncio.CancelledError)
+            for place in (0, 2):
+                np.testing.assert_allclose(answers[place]["result"]["weights"], the_weights(jobs[place]), atol=1e-5)
+            assert worker.sizes == [1, 2]
+
+    with serving(context, address, tmp_path, worker):
+        asyncio.run(main())

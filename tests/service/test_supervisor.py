@@ -142,3 +142,65 @@ def test_the_brief_is_one_line_of_json(place: Path) -> None:
     child = supervise(place, note="one\ntwo")
     until(lambda: started(place))
     assert child.stop(5) == 0
+
+
+SPARE = """
+import json, os, pathlib, sys
+brief = json.loads(sys.stdin.buffer.readline())
+place = pathlib.Path(brief["place"])
+with (place / "prepared").open("a") as file:
+    file.write(f"{os.getpid()}\\n")
+if sys.stdin.buffer.readline() == b"":
+    (place / "unused").write_text(str(os.getpid()))
+    sys.exit()
+with (place / "started").open("a") as file:
+    file.write(f"{os.getpid()}\\n")
+sys.stdin.buffer.read()
+"""
+
+
+def supervise_with_spare(place: Path, **more: Any) -> Supervisor:
+    (place / "child_of_test.py").write_text(SPARE)
+    brief, environment = {"place": str(place)}, {"PYTHONPATH": str(place)}
+    child = Child("child_of_test", brief, came_up=lambda _: True, environment=environment, spare=True, **more)
+    supervisor = Supervisor(child, on_give_up=pytest.fail)
+    supervisor.start()
+    return supervisor
+
+
+def prepared(place: Path) -> list[int]:
+    file = place / "prepared"
+    return [int(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_a_spare_is_prepared_beside_the_child_and_takes_over_when_it_dies(place: Path) -> None:
+    child = supervise_with_spare(place)
+    until(lambda: len(prepared(place)) == 2)
+    first, spare = prepared(place)
+    assert started(place) == [first]
+    os.kill(first, signal.SIGKILL)
+    until(lambda: len(started(place)) == 2)
+    assert started(place) == [first, spare]
+    assert child.pid == spare
+    until(lambda: len(prepared(place)) == 3)
+    assert child.stop(5) == 0
+    until(lambda: (place / "unused").read_text() == str(prepared(place)[2]))
+
+
+def test_a_child_in_trouble_is_killed_and_replaced(place: Path) -> None:
+    sick: list[int] = []
+    child = supervise_with_spare(place, trouble=lambda pid: "it hangs" if pid in sick else None)
+    until(lambda: len(prepared(place)) == 2)
+    sick += started(place)
+    until(lambda: len(started(place)) == 2)
+    assert child.pid == prepared(place)[1]
+    child.stop(5)
+
+
+def test_a_child_that_does_not_come_up_in_time_is_killed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "START_WITHIN_S", 0.5)
+    reasons: list[str] = []
+    child = supervise(place, came_up=False, reasons=reasons, deaf=True)
+    until(lambda: reasons, within_s=20)
+    child.stop(0.1)
+    assert reasons[0].endswith("last status -9.")
