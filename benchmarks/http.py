@@ -74,12 +74,19 @@ def status_of(url: str) -> int:
 
 
 @contextmanager
-def serving(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start a server on a free port; end it and everything it started afterwards."""
+def serving(command: list[str], **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Start a server on a free port, with `environment` added to this one; end it and all it started afterwards."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([*command, str(port)], cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            [*command, str(port)],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
         try:
             yield process, port
         except BaseException:
@@ -106,10 +113,10 @@ def await_ok(process: subprocess.Popen[bytes], url: str) -> None:
         time.sleep(0.02)
 
 
-def check(work: load.Work, tally: load.Tally) -> list[str]:
+def check(work: load.Work, tally: load.Tally, connections: int = load.CONNECTIONS) -> list[str]:
     """Say what is wrong with the answers of a run: a status, a missing answer, a shape, a number."""
     wrong = [f"{count} answers with status {status or 'none'}" for status, count in tally.refused.items()]
-    for index in range(load.CONNECTIONS):
+    for index in range(connections):
         if index not in tally.first:
             wrong.append(f"connection {index} got no answer")
             continue

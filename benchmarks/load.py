@@ -32,10 +32,15 @@ class Work:
         """The shape as the tables print it."""
         return "JSON " + "×".join(map(str, self.shape))
 
+    def shape_of(self, connection: int) -> tuple[int, int, int, int]:
+        """Shape of what a connection sends."""
+        return self.shape
+
     def tensors(self, connection: int) -> dict[str, np.ndarray]:
         """Draw query, key and value of a connection, the same in every process."""
-        draw = np.random.default_rng([connection, *self.shape])
-        return {name: draw.standard_normal(self.shape, dtype=np.float32) for name in ("query", "key", "value")}
+        shape = self.shape_of(connection)
+        draw = np.random.default_rng([connection, *shape])
+        return {name: draw.standard_normal(shape, dtype=np.float32) for name in ("query", "key", "value")}
 
     def truth(self, connection: int) -> dict[str, np.ndarray]:
         """Compute the right answer for a connection, in float64."""
@@ -48,6 +53,25 @@ class Work:
             "weights": weights,
             "entropy": -(weights * np.log(weights)).sum(axis=-1),
         }
+
+
+@dataclass(frozen=True)
+class RaggedWork(Work):
+    """Requests that differ in length: each connection's is drawn from `shortest` to the shape's."""
+
+    shortest: int = 1
+
+    @property
+    def name(self) -> str:
+        """The range of lengths."""
+        longest = self.shape[2]
+        return f"n = {longest}" if self.shortest == longest else f"n = {self.shortest}–{longest}"
+
+    def shape_of(self, connection: int) -> tuple[int, int, int, int]:
+        """Shape of what a connection sends."""
+        batch, heads, longest, width = self.shape
+        draw = np.random.default_rng([connection, self.shortest, longest])
+        return batch, heads, int(draw.integers(self.shortest, longest + 1)), width
 
 
 @dataclass
@@ -122,9 +146,9 @@ def converse(port: int, request: bytes, keep_going: Callable[[], bool], note: Ca
             note(status, body, sent_at, time.perf_counter())
 
 
-def run(port: int, work: Work, warm_up_s: float, seconds: float) -> Tally:
+def run(port: int, work: Work, warm_up_s: float, seconds: float, connections: int = CONNECTIONS) -> Tally:
     """Keep every connection busy for the warm-up and the window; the last answers count no more."""
-    requests = [request_bytes(work, index) for index in range(CONNECTIONS)]
+    requests = [request_bytes(work, index) for index in range(connections)]
     tally = Tally(seconds)
     lock = threading.Lock()
     opens = time.perf_counter() + warm_up_s
@@ -147,7 +171,7 @@ def run(port: int, work: Work, warm_up_s: float, seconds: float) -> Tally:
             with lock:
                 tally.refused[0] = tally.refused.get(0, 0) + 1
 
-    threads = [threading.Thread(target=connection, args=(index,)) for index in range(CONNECTIONS)]
+    threads = [threading.Thread(target=connection, args=(index,)) for index in range(connections)]
     cpu_s, began = time.process_time(), time.perf_counter()
     for thread in threads:
         thread.start()
