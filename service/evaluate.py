@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnloss import ranks
 from attnloss.attention import functionals
 from attnloss.errors import FieldError
 from attnloss.functional import Functional
@@ -17,7 +16,8 @@ from attnloss.scores import Scores, make_other, make_scores
 from service.batcher import Batch
 from service.collate import Collated, collate
 from service.job import Job
-from service.results import on_the_host
+from service.reduction import Reduced, reduce_by_job
+from service.results import Computed, cut
 
 _NOT_STATISTICS = ("loss", "per_query", "grad")
 
@@ -29,27 +29,37 @@ def tensor_results(
 
     `meanwhile` is called while a device computes that does not need this thread for it.
     """
-    head = batch.jobs[0]
     collated = collate(batch, device)
+    computed = compute(batch, collated)
+    if device.type != "cpu":
+        meanwhile()
+    return cut(batch.jobs, collated.slices, computed)
+
+
+def compute(batch: Batch, collated: Collated) -> Computed:
+    """What the jobs asked for, as tensors of the whole batch on its device."""
+    head = batch.jobs[0]
+    inputs = {name: tensor for name, tensor in collated.tensors.items() if name in ("query", "key", "value")}
     grad = "grad" in head.options["returns"]
-    if grad:
-        for name in ("query", "key", "value"):
-            if name in collated.tensors:
-                collated.tensors[name].requires_grad_()
+    for tensor in inputs.values() if grad else ():
+        tensor.requires_grad_()
     with torch.set_grad_enabled(grad):
         scores = _scores(collated, head)
         evaluated = _evaluate(scores, collated, head)
-        results = [_result(job, part, evaluated, scores) for job, part in zip(batch.jobs, collated.slices, strict=True)]
-        if grad:
-            sum(result.pop("total") for result in results).backward()
-    for job, part, result in zip(batch.jobs, collated.slices, results, strict=True):
-        result.pop("total", None)
-        if grad:
-            result["grad"] = _gradients(job, part, collated)
-        result |= {"backend": evaluated.backend, "device": str(device)}
-    if device.type != "cpu":
-        meanwhile()
-    return [on_the_host(result) for result in results]
+        losses: list[Reduced] = []
+        totals = None
+        if head.kind == "loss":
+            counts = scores.counts.expand(scores.shape[:3])
+            losses, totals = reduce_by_job(batch.jobs, collated.slices, evaluated.losses, evaluated.values, counts)
+            if grad:
+                torch.autograd.backward(totals.sum())
+    gradients = {name: _gradient(tensor) for name, tensor in inputs.items()} if grad else {}
+    device = str(collated.tensors["query"].device)
+    return Computed(evaluated.statistics, losses, totals, gradients, evaluated.backend, device)
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
 @dataclass(frozen=True)
@@ -121,54 +131,3 @@ def _in_rank(index: tuple[int, ...], leading: int) -> tuple[int, ...]:
     if len(index) < 3:
         return index
     return (index[2:], (index[0], *index[2:]), index)[leading]
-
-
-def _result(job: Job, part: slice, evaluated: _Evaluated, scores: Scores) -> dict[str, Any]:
-    """One job's share of the evaluation, in the job's own shape and rank; `total` is what its gradient is of."""
-    result: dict[str, Any] = {name: _own(tensor[part], name, job) for name, tensor in evaluated.statistics.items()}
-    if "top_index" in result:
-        result["top"] = {"index": result.pop("top_index"), "weight": result.pop("top_weight")}
-    if job.kind == "attention":
-        return result
-    counts = scores.counts.expand(scores.shape[:3])[part, :, : job.n]
-    totals, reduced, per_query = [], {}, {}
-    for options, loss, values in zip(job.options["losses"], evaluated.losses, evaluated.values, strict=True):
-        own = values[part, :, : job.n] if loss.unit == "query" else values[part]
-        value = loss.reduce(own, counts, job.m, job.options["reduction"])
-        totals.append(options["weight"] * value.sum())
-        reduced[options["label"]] = ranks.restore_unit(value, job.options["rank"])
-        per_query[options["label"]] = ranks.restore_unit(own, job.options["rank"])
-    total = torch.stack(totals).sum()
-    result["total"] = total
-    if "loss" in job.options["returns"]:
-        result |= {"loss": total, "losses": reduced}
-    if "per_query" in job.options["returns"]:
-        result["per_query"] = per_query
-    return result
-
-
-def _own(tensor: Tensor, name: str, job: Job) -> Tensor:
-    """The job's part of a statistic: padding cut off, in the rank of the job."""
-    if name == "received":
-        tensor = tensor[:, :, : job.m]
-    elif name != "weights":
-        tensor = tensor[:, :, : job.n]
-    elif job.options["queries"] is None or job.options["keys"] is None:
-        rows = slice(None) if job.options["queries"] else slice(job.n)
-        keys = slice(None) if job.options["keys"] else slice(job.m)
-        tensor = tensor[:, :, rows, keys]
-    return _restored(tensor, job)
-
-
-def _restored(tensor: Tensor, job: Job) -> Tensor:
-    return ranks.restore(tensor, job.options["rank"])
-
-
-def _gradients(job: Job, part: slice, collated: Collated) -> dict[str, Tensor]:
-    lengths = {"query": job.n, "key": job.m, "value": job.m}
-    gradients = {}
-    for name in (name for name in lengths if name in job.arrays):
-        tensor = collated.tensors[name]
-        grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
-        gradients[name] = _restored(grad[part, :, : lengths[name]], job)
-    return gradients
