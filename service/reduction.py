@@ -46,7 +46,7 @@ def reduce_by_job(
         valid = _valid(loss, counts)
         kept = torch.where(valid, each, 0.0)
         if loss.own_reduction is None:
-            sums, units = (_by_job(part.flatten(1).sum(1), owner, len(jobs)) for part in (kept, valid.expand_as(kept)))
+            sums, units = (_by_job(part, owner, len(jobs)) for part in (kept, valid.expand_as(kept)))
             own = torch.where(means, sums / units.clamp(min=1), sums)
         else:
             own = torch.stack(
@@ -65,8 +65,9 @@ def _valid(loss: Loss, counts: Tensor) -> Tensor:
     return valid.any(-1) if loss.unit == "batch" else valid
 
 
-def _by_job(per_entry: Tensor, owner: Tensor | None, jobs: int) -> Tensor:
-    """Sums over the entries of each job."""
+def _by_job(units: Tensor, owner: Tensor | None, jobs: int) -> Tensor:
+    """Sums over all units of each job's entries."""
+    per_entry = units.reshape(len(units), -1).sum(1)
     return per_entry if owner is None else per_entry.new_zeros(jobs).index_add(0, owner, per_entry)
 
 
