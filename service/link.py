@@ -23,7 +23,7 @@ from service.errors import ComputeFailed, DeadlinePassed, ServiceError, Unavaila
 from service.forecast import Forecast
 from service.job import Job, Outcome
 from service.known_worker import WorkerState
-from service.messages import CANCEL, HELLO, OUTCOME, STATE, job_frames, outcome_from, send
+from service.messages import CANCEL, HELLO, OUTCOME, STATE, job_frames, outcome_from, receive, send
 
 HELLO_INTERVAL_S = 0.5
 SILENCE_S = 3.0
@@ -153,8 +153,7 @@ class Link:
             send(self._socket, [CANCEL, job_id])
 
     def _on_readable(self) -> None:
-        while not self._socket.closed and self._socket.EVENTS & zmq.POLLIN:
-            frames = self._socket.recv_multipart(copy=False)
+        while not self._socket.closed and (frames := receive(self._socket)) is not None:
             if frames[0].bytes == OUTCOME:
                 self._on_outcome(outcome_from(frames))
             elif frames[0].bytes == STATE:

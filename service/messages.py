@@ -20,6 +20,10 @@ OUTCOME = b"outcome"
 Frames = list[Any]
 
 _NO_COPY_FROM_BYTES = 1 << 17
+_PADDING = [b"", *(bytes(8 - used) for used in range(1, 8))]
+_LAST, _MORE = int(zmq.DONTWAIT), int(zmq.DONTWAIT | zmq.SNDMORE)
+"""Plain numbers: pyzmq's enumerations cost more than sending a small frame."""
+
 _JOB_HEADER = [field.name for field in fields(Job) if field.name not in ("id", "arrays", "prepared")]
 
 
@@ -27,7 +31,7 @@ def job_frames(job: Job) -> Frames:
     """A job as frames; the arrays are views, which must not change until the outcome came."""
     header = {name: getattr(job, name) for name in _JOB_HEADER}
     header["arrays"] = [[name, array.dtype.str, array.shape] for name, array in job.arrays.items()]
-    return [JOB, job.id, orjson.dumps(header), *job.arrays.values()]
+    return [JOB, job.id, orjson.dumps(header), *_packed(list(job.arrays.values()))]
 
 
 def job_from(frames: Sequence[zmq.Frame]) -> Job:
@@ -35,8 +39,9 @@ def job_from(frames: Sequence[zmq.Frame]) -> Job:
     _, job_id, head, *buffers = frames
     header = orjson.loads(head.buffer)
     described = header.pop("arrays")
-    arrays = {name: _array(buffer, *kind) for (name, *kind), buffer in zip(described, buffers, strict=True)}
-    return Job(id=job_id.bytes, arrays=arrays, **header)
+    arrays = _unpacked(buffers, [kind for _, *kind in described])
+    named = {name: array for (name, *_), array in zip(described, arrays, strict=True)}
+    return Job(id=job_id.bytes, arrays=named, **header)
 
 
 def outcome_frames(outcome: Outcome) -> Frames:
@@ -51,25 +56,63 @@ def outcome_frames(outcome: Outcome) -> Frames:
         "arrays": [[path, array.dtype.str, array.shape] for path, array in arrays],
     }
     head = orjson.dumps(header, option=orjson.OPT_SERIALIZE_NUMPY)
-    return [OUTCOME, outcome.job_id, head, *(array for _, array in arrays)]
+    return [OUTCOME, outcome.job_id, head, *_packed([array for _, array in arrays])]
 
 
 def outcome_from(frames: Sequence[zmq.Frame]) -> Outcome:
     """The outcome that `outcome_frames` wrote."""
     _, job_id, head, *buffers = frames
     header = orjson.loads(head.buffer)
-    for (path, *kind), buffer in zip(header.pop("arrays"), buffers, strict=True):
+    described = header.pop("arrays")
+    arrays = _unpacked(buffers, [kind for _, *kind in described])
+    for (path, *_), array in zip(described, arrays, strict=True):
         branch = header["result"]
         for part in path[:-1]:
             branch = branch[part]
-        branch[path[-1]] = _array(buffer, *kind)
+        branch[path[-1]] = array
     return Outcome(job_id=job_id.bytes, **header)
 
 
 def send(socket: zmq.Socket[bytes], frames: Frames) -> None:
     """Send without waiting; large arrays are not copied. Raises zmq.Again if nobody is connected."""
-    large = any(isinstance(frame, np.ndarray) and frame.nbytes >= _NO_COPY_FROM_BYTES for frame in frames)
-    socket.send_multipart(frames, flags=zmq.DONTWAIT, copy=not large)
+    copy = not any(isinstance(frame, np.ndarray) and frame.nbytes >= _NO_COPY_FROM_BYTES for frame in frames)
+    for frame in frames[:-1]:
+        socket.send(frame, _MORE, copy)
+    socket.send(frames[-1], _LAST, copy)
+
+
+def receive(socket: zmq.Socket[bytes]) -> list[zmq.Frame] | None:
+    """The frames of a message that has arrived, or None if there is none."""
+    try:
+        frames = [socket.recv(_LAST, copy=False)]
+    except zmq.Again:
+        return None
+    while frames[-1].more:
+        frames.append(socket.recv(_LAST, copy=False))
+    return frames
+
+
+def _packed(arrays: list[np.ndarray]) -> Frames:
+    """Arrays as frames: large ones as they are, several small ones in one frame, each at a multiple of 8 bytes."""
+    if len(arrays) < 2 or sum(array.nbytes for array in arrays) >= _NO_COPY_FROM_BYTES:
+        return list(arrays)
+    parts: list[Any] = []
+    for array in arrays:
+        parts += (array, _PADDING[array.nbytes % 8])
+    return [b"".join(parts)]
+
+
+def _unpacked(buffers: Sequence[zmq.Frame], kinds: Sequence[Sequence[Any]]) -> list[np.ndarray]:
+    """The arrays, of a dtype and a shape each, that `_packed` made frames of; they lie in the frames."""
+    if len(buffers) != 1 or len(kinds) == 1:
+        return [_array(buffer, *kind) for buffer, kind in zip(buffers, kinds, strict=True)]
+    whole = np.frombuffer(buffers[0].buffer, np.int64)
+    whole = whole if whole.flags.aligned else whole.copy()
+    arrays, start = [], 0
+    for dtype, shape in kinds:
+        arrays.append(np.ndarray(shape, dtype, whole, start))
+        start += -(-arrays[-1].nbytes // 8) * 8
+    return arrays
 
 
 def _array(buffer: zmq.Frame, dtype: str, shape: Sequence[int]) -> np.ndarray:

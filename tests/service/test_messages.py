@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 
 from service.errors import Invalid
 from service.job import Job, Outcome
-from service.messages import Frames, job_frames, job_from, outcome_frames, outcome_from
+from service.messages import Frames, job_frames, job_from, outcome_frames, outcome_from, receive, send
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8)
 dtypes = st.sampled_from([np.float32, np.float64, np.int64, np.bool_])
@@ -83,6 +83,9 @@ def test_an_error_survives_its_frames() -> None:
 @settings(max_examples=20)
 @given(arrays)
 def test_arrays_read_from_unaligned_buffers_are_aligned_and_equal(array: np.ndarray) -> None:
+    several = job_from(misaligned(job_frames(a_job({"mask": np.ones(3, bool), "query": array}, {}))))
+    assert several.arrays["query"].flags.aligned
+    assert same(several.arrays["query"], array)
     job = job_from(misaligned(job_frames(a_job({"query": array}, {}))))
     outcome = outcome_from(misaligned(outcome_frames(Outcome(b"z" * 16, {"lse": array}))))
     assert outcome.result is not None
@@ -96,6 +99,26 @@ def test_arrays_cross_as_their_raw_bytes() -> None:
     *_, frame = job_frames(a_job({"query": array}, {}))
     assert frame is array
     assert bytes(received([frame])[0]) == array.tobytes()
+
+
+def test_small_arrays_cross_in_one_frame_and_large_ones_each_in_its_own_uncopied() -> None:
+    small, large = np.arange(6.0), np.zeros(1 << 15)
+    assert len(job_frames(a_job({"query": small, "key": small}, {}))) == 4
+    *_, first, second = job_frames(a_job({"query": small, "key": large}, {}))
+    assert (first is small, second is large) == (True, True)
+
+
+def test_a_message_is_received_frame_by_frame_and_nothing_is_received_where_nothing_came() -> None:
+    context: zmq.Context[Any] = zmq.Context()
+    with context, context.socket(zmq.PAIR) as ours, context.socket(zmq.PAIR) as theirs:
+        ours.bind("inproc://here")
+        theirs.connect("inproc://here")
+        assert receive(ours) is None
+        send(theirs, [b"first", np.arange(2.0), b"last"])
+        send(theirs, [b"alone"])
+        assert [frame.bytes for frame in receive(ours) or []] == [b"first", np.arange(2.0).tobytes(), b"last"]
+        assert [frame.bytes for frame in receive(ours) or []] == [b"alone"]
+        assert receive(ours) is None
 
 
 def test_a_frame_that_holds_a_pickle_is_not_executed() -> None:
