@@ -92,8 +92,9 @@ class WorkerMetrics:
         """Observe a batch and its outcomes."""
         self._batch_jobs.observe(len(batch))
         self._batch_cost.observe(batch.cost)
-        for outcome in outcomes:
-            self._outcomes.labels("result" if outcome.error is None else outcome.error["slug"]).inc()
+        kinds = ["result" if outcome.error is None else outcome.error["slug"] for outcome in outcomes]
+        for kind in set(kinds):
+            self._outcomes.labels(kind).inc(kinds.count(kind))
 
 
 def exposition(directory: str) -> bytes:

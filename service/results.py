@@ -1,5 +1,6 @@
 """What a call computed, on its way out: to the host, cut into each job's share, and never with a NaN."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +108,8 @@ def _units(array: np.ndarray, job: Job, part: slice) -> np.ndarray:
 
 def checked(result: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """(result, no error), or (no result, error) if a number overflowed: an answer never holds NaN."""
-    place = _not_finite(result)
+    with np.errstate(over="ignore", invalid="ignore"):
+        place = _not_finite(result)
     if place is None:
         return result, None
     if place.startswith("results["):
@@ -132,7 +134,9 @@ def _not_finite(tree: dict[str, Any], *, nested: bool = False) -> str | None:
                     return f"{name}[{i}].{place}"
         elif isinstance(value, (np.ndarray, np.floating, float)):
             array = np.asarray(value)
-            bad = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros((), bool)
+            if array.dtype.kind != "f" or math.isfinite(np.add.reduce(array, axis=None)):
+                continue  # a sum is finite only if all that it is of is
+            bad = ~np.isfinite(array)
             if name == "lse" and not nested:
                 bad &= ~np.isneginf(array)
             if np.any(bad):
