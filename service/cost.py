@@ -7,33 +7,44 @@ from time import perf_counter
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Seconds of one call: a fixed part, and a part per score element that is larger where padding needs a mask."""
+    """Seconds of one call: a fixed part, one per job, and one per score element, larger where padding needs a mask."""
 
     call_s: float
     element_s: float
     padded_element_s: float
+    job_s: float = 0.0
 
-    def predict_s(self, cost: int, padded: bool) -> float:
-        """Seconds that a call over `cost` score elements takes."""
-        return self.call_s + cost * (self.padded_element_s if padded else self.element_s)
-
-
-def measure(run: Callable[[int, bool], None], small: int, large: int, repetitions: int = 5) -> CostModel:
-    """Fit the model to calls of `run(cost, padded)`, taking the fastest of a few."""
-    small_s, large_s, padded_s = (
-        min(_seconds(run, cost, padded) for _ in range(repetitions))
-        for cost, padded in ((small, False), (large, False), (large, True))
-    )
-    element_s = max(large_s - small_s, 1e-9) / (large - small)
-    padded_element_s = max(padded_s - small_s, 1e-9) / (large - small)
-    return CostModel(
-        call_s=max(small_s - small * element_s, 1e-6),
-        element_s=element_s,
-        padded_element_s=max(element_s, padded_element_s),
-    )
+    def predict_s(self, cost: int, padded: bool, jobs: int = 1) -> float:
+        """Seconds that a call of so many jobs over `cost` score elements takes."""
+        return self.call_s + jobs * self.job_s + cost * (self.padded_element_s if padded else self.element_s)
 
 
-def _seconds(run: Callable[[int, bool], None], cost: int, padded: bool) -> float:
+def measure(
+    run: Callable[[int, int, bool], None], small: int, large: int, jobs: int = 16, repetitions: int = 7
+) -> CostModel:
+    """Fit the model to calls of `run(cost, jobs, padded)`, taking the fastest of a few.
+
+    `run` spreads the cost over the jobs evenly, or where it is to be padded, as evenly as differing jobs can have it.
+    """
+    asked = {
+        "small": (small, 1, False),
+        "large": (large, 1, False),
+        "many": (small * jobs, jobs, False),
+        "padded": (large, 2, True),
+    }
+    fastest = dict.fromkeys(asked, float("inf"))
+    for _ in range(repetitions):  # in turns, so that a slow spell of the machine hits all alike
+        for name, call in asked.items():
+            fastest[name] = min(fastest[name], _seconds(run, *call))
+    element_s = max(fastest["large"] - fastest["small"], 1e-9) / (large - small)
+    beyond_one_s = fastest["many"] - fastest["small"] - (jobs - 1) * small * element_s
+    job_s = min(max(beyond_one_s / (jobs - 1), 0.0), fastest["small"])
+    call_s = max(fastest["small"] - job_s - small * element_s, 1e-6)
+    padded_element_s = (fastest["padded"] - call_s - 2 * job_s) / large
+    return CostModel(call_s, element_s, max(element_s, padded_element_s), job_s)
+
+
+def _seconds(run: Callable[[int, int, bool], None], cost: int, jobs: int, padded: bool) -> float:
     start_s = perf_counter()
-    run(cost, padded)
+    run(cost, jobs, padded)
     return perf_counter() - start_s

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import orjson
@@ -36,6 +37,8 @@ CONTEXT_LOST_STATUS = 70
 """Exit status of a worker whose device is of no more use to it."""
 
 log = structlog.get_logger()
+
+_HEADS = 4
 
 
 def main(worker_type: type[Worker] = Worker) -> None:
@@ -74,7 +77,7 @@ def _serve(worker_type: type[Worker], settings: Settings, directory: RunDirector
     desk = Desk(settings, worker.device)
     announcement = Announcement(files.announced, 2 * settings.max_batch_jobs)  # texts, and tensors between
     pulse = Pulse(files.pulse)
-    worker.run(_batch(_synthetic_job(8)))
+    _forward(worker, 256, 1, padded=False)  # a spare may have prepared long ago
     loop = WorkerLoop(worker, batcher, context, files.address, announcement, pulse, WorkerMetrics(), desk)
     threading.Thread(target=_end_with_stdin, args=(loop, settings.drain_s), daemon=True).start()
     directory.up(os.getpid()).touch()
@@ -108,34 +111,42 @@ def _end_with_stdin(loop: WorkerLoop, drain_s: float) -> None:
 
 
 def warm_up(worker: Worker) -> CostModel:
-    """Run real forwards and a backward on the device, and measure what batching costs there."""
-    worker.run(_batch(_synthetic_job(8, kind="loss")))
+    """Run real forwards and a backward on the device, and measure what batching costs there.
 
-    def run(cost: int, padded: bool) -> None:
-        side = max(int((cost / 4) ** 0.5), 8)
-        job = _synthetic_job(side, lengths=side - 1 if padded else None)
-        worker.run(_batch(job))
+    Raises:
+        RuntimeError: the device does not compute.
 
-    run(1 << 12, False)
-    return measure(run, small=1 << 12, large=1 << 18)
+    """
+
+    def run(cost: int, jobs: int, padded: bool) -> None:
+        _forward(worker, cost, jobs, padded)
+
+    _forward(worker, 256, 1, padded=False, kind="loss")
+    run(1 << 12, 2, padded=True)
+    return measure(run, small=1 << 10, large=1 << 18)
 
 
-def _batch(job: Job) -> Batch:
-    return Batch((job,), job.cost, padded=False)
+def _forward(
+    worker: Worker, cost: int, jobs: int, padded: bool, kind: Literal["attention", "loss"] = "attention"
+) -> None:
+    side = max(round((cost / jobs / _HEADS) ** 0.5), 2)
+    sides = [side - (padded and number % 2) for number in range(jobs)]
+    batch = Batch(tuple(_synthetic_job(n, kind) for n in sides), jobs * _HEADS * side * side, padded)
+    for outcome in worker.run(batch):
+        if outcome.error is not None:
+            raise RuntimeError(f"a first forward on {worker.device} failed: {outcome.error}")
 
 
-def _synthetic_job(n: int, kind: str = "attention", lengths: int | None = None) -> Job:
+def _synthetic_job(n: int, kind: Literal["attention", "loss"]) -> Job:
     """A job of 4 heads, n × n, d = 32, of the kinds that are served most."""
-    values = np.random.default_rng(0).standard_normal((1, 4, n, 32), np.float32)
+    values = np.random.default_rng(0).standard_normal((1, _HEADS, n, 32), np.float32)
     arrays = {"query": values, "key": values, "value": values}
-    if lengths is not None:
-        arrays |= dict.fromkeys(("query_lengths", "key_lengths"), np.array([lengths]))
     entropy = {"name": "entropy", "label": "entropy", "weight": 1.0, "places": {}, "parameters": {}}
     of_loss = {"returns": ["loss", "grad"], "losses": [entropy], "reduction": "mean"}
     options = {"rank": 4, "dtype": "float32", "causal": False, "scale": None, "top_k": None, "queries": None}
     options |= {"keys": None, "returns": ["output", "weights", "entropy"], "losses": [], "reduction": None}
     options |= of_loss if kind == "loss" else {}
-    return Job(b"warm up", kind, arrays, options, "", 1, 4, n, n, 4 * n * n, float("inf"), 0.0)  # type: ignore[arg-type]
+    return Job(b"warm up", kind, arrays, options, "", 1, _HEADS, n, n, _HEADS * n * n, float("inf"), 0.0)
 
 
 if __name__ == "__main__":

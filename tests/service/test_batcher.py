@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -178,6 +179,34 @@ def test_a_job_that_does_not_pay_does_not_keep_the_next_one_out() -> None:
     jobs = [a_job(0, 4, 4), a_job(1, 400, 400), a_job(2, 4, 4)]
     batcher = a_batcher(jobs, cost_model=NOTHING_FIXED)
     assert [[job.n for job in batch.jobs] for batch in taken_from(batcher)] == [[4, 4], [400]]
+
+
+def test_jobs_are_parted_by_size_where_the_padding_saved_is_worth_another_call() -> None:
+    jobs = [a_job(number, n, n) for number, n in enumerate([8, 62, 9, 64, 8, 63])]
+    dear, cheap = CostModel(1e-3, 1e-6, 1.1e-6), CostModel(1.0, 1e-6, 1.1e-6)
+    assert [[job.n for job in batch.jobs] for batch in taken_from(a_batcher(jobs, cost_model=dear))] == [
+        [8, 8, 9],
+        [62, 63, 64],
+    ]
+    assert [len(batch) for batch in taken_from(a_batcher(jobs, cost_model=cheap))] == [6]
+
+
+def test_where_not_all_have_room_those_closest_in_size_to_the_oldest_go_with_it() -> None:
+    jobs = [a_job(number, n, n) for number, n in enumerate([16, 32, 4, 15, 16])]
+    batch = a_batcher(jobs, BatchLimits(max_cost=1 << 20, max_jobs=3)).take()
+    assert batch is not None
+    assert [job.n for job in batch.jobs] == [16, 16, 15]
+
+
+def test_what_a_job_costs_in_any_call_does_not_speak_for_batching() -> None:
+    jobs = [a_job(0, 4, 4), a_job(1, 5, 3)]
+    model = CostModel(call_s=0.0, element_s=1e-6, padded_element_s=2e-6, job_s=1.0)
+    assert [len(batch) for batch in taken_from(a_batcher(jobs, cost_model=model))] == [1, 1]
+
+
+def test_texts_are_packed_in_order_of_arrival_without_padding() -> None:
+    jobs = [replace(a_job(number, n, n), kind="text") for number, n in enumerate([9, 3, 200, 5])]
+    assert a_batcher(jobs).take() == Batch(tuple(jobs), sum(job.cost for job in jobs), padded=False)
 
 
 def test_a_job_over_the_limit_runs_as_a_batch_of_one() -> None:
