@@ -1,6 +1,5 @@
 """Starting, dying and ending: a death costs time and no answer, and nothing is left behind."""
 
-import contextlib
 import json
 import os
 import signal
@@ -19,6 +18,8 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.serving import running, total
+
 ROOT = Path(__file__).resolve().parents[2]
 StartServer = Callable[..., Any]
 
@@ -33,15 +34,6 @@ def job(n: int, d: int = 4) -> dict[str, Any]:
     rng = np.random.default_rng(n)
     query, key = rng.standard_normal((2, n, d)).tolist()
     return {"query": query, "key": key, "return": ["entropy", "max"]}
-
-
-def running(server: Any, module: str) -> list[psutil.Process]:
-    """The server's processes that run this module."""
-    found = []
-    for process in server.processes():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found += [process] if module in process.cmdline() else []
-    return found
 
 
 def await_spare(server: Any) -> psutil.Process:
@@ -71,11 +63,6 @@ def test_a_dead_spare_costs_nothing_but_the_next_start(pair: Any) -> None:
     await_spare(pair).kill()
     os.kill(pair.worker_pid(), signal.SIGKILL)
     pair.is_right()
-
-
-def total(metrics: str, name: str) -> float:
-    """The sum of a metric's samples."""
-    return sum(float(line.rpartition(" ")[2]) for line in metrics.splitlines() if line.startswith(name))
 
 
 def test_metrics_count_the_requests_of_all_api_processes(pair: Any) -> None:
