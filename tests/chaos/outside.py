@@ -35,10 +35,10 @@ def finish(process: subprocess.Popen[str], within_s: float = 200.0) -> dict[str,
 
 
 @contextlib.contextmanager
-def pulse(port: int) -> Iterator[dict[str, float]]:
-    """Asks /health/live every 20 ms while the block runs; then holds the longest latency and the count."""
+def pulse(port: int) -> Iterator[list[tuple[float, float]]]:
+    """Asks /health/live every 20 ms while the block runs; then holds when each was due, and how long it took."""
     command = [sys.executable, "-m", "tests.chaos.pulse", str(port)]
-    found: dict[str, float] = {}
+    found: list[tuple[float, float]] = []
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield found
@@ -46,4 +46,4 @@ def pulse(port: int) -> Iterator[dict[str, float]]:
         finally:
             process.kill()
     assert process.returncode == 0, "no pulse; its error is above"
-    found.update(json.loads(output))
+    found += json.loads(output)

@@ -30,7 +30,10 @@ def test_ten_times_overload_is_refused_and_the_admitted_wait_no_longer(start_ser
         during = generate(server.port, **load)
     until_idle(server)
     end_bytes = sum(resident(server).values())
-    p99_before, p99_during = (float(np.percentile(run["latencies_s"], 99)) for run in (before, during))
+    after = generate(server.port, **warm, count=6 * PLACES)  # the machine may have become slower or faster meanwhile
+    p99_before, p99_during, p99_after = (
+        float(np.percentile(run["latencies_s"], 99)) for run in (before, during, after)
+    )
     record(
         "10 times overload for 20 s",
         capacity_per_s=capacity,
@@ -39,7 +42,8 @@ def test_ten_times_overload_is_refused_and_the_admitted_wait_no_longer(start_ser
         refused_with_429=during["statuses"]["429"],
         other=len(during["unexpected"]),
         least_retry_after_s=during["least_retry_after"],
-        p99_s_at_capacity=p99_before,
+        p99_s_at_capacity_before=p99_before,
+        p99_s_at_capacity_after=p99_after,
         p99_s_of_the_admitted=p99_during,
         rss_mib_start=start_bytes / MIB,
         rss_mib_peak=peak[0] / MIB,
@@ -49,7 +53,7 @@ def test_ten_times_overload_is_refused_and_the_admitted_wait_no_longer(start_ser
     assert during["unexpected"] == []
     assert during["statuses"]["429"] > during["statuses"]["200"] / 2, "that was no overload"
     assert during["least_retry_after"] >= 1
-    assert p99_during <= 3 * p99_before
+    assert p99_during <= 3 * max(p99_before, p99_after)
     reserved = PLACES * 20 * len(long_jobs()[0].data)
     assert peak[0] < start_bytes + reserved + 256 * MIB
     server.is_right()
