@@ -78,16 +78,16 @@ def test_two_thousand_clients_that_go_away_leave_nothing_behind(start_server: Ca
     assert "Traceback" not in server.log.read_text()
 
 
-LONG, LONGER = 20_000, 24_000
-"""Queries and keys of jobs that take long enough for a client to leave meanwhile."""
+LONG, LONGER = 24_000, 40_000
+"""Queries and keys of jobs that take long enough for a client to leave meanwhile: half a second, and more."""
 
 
 def test_a_job_whose_client_left_while_it_waited_is_not_counted_as_waiting(start_server: Callable[..., Server]) -> None:
     server = start_server(cpu_threads=1)
     with Wire(server.port) as first, Wire(server.port) as second:
-        first.socket.sendall(long_job(LONGER))
+        first.socket.sendall(long_job(LONG))
         until(lambda: gauge(server, "attnloss_admitted_requests") == 1, 10)
-        second.socket.sendall(long_job(LONG))
+        second.socket.sendall(long_job(LONGER))
         until(lambda: gauge(server, "attnloss_admitted_requests") == 2, 10)
         with Wire(server.port) as leaving:
             leaving.socket.sendall(prepared(0, 16).request)
