@@ -13,7 +13,7 @@ import orjson
 import simdjson
 
 from service.base64tensor import decode_base64_tensor, encode_base64_tensor
-from service.errors import Invalid, NotJson, path_of
+from service.errors import Invalid, NotJson, TooLarge, path_of
 from service.nested import convert_lists, first_stranger, nested_dims, verify_rows
 
 TensorKind = Literal["float", "number", "bool"]
@@ -28,6 +28,14 @@ MOST_PLAIN_ITEMS = 1 << 16
 """Elements of all lists that are no tensors, each of which becomes a Python object."""
 
 
+MOST_TOKENS = 1 << 23
+"""Commas, colons and opening brackets of a body. simdjson holds the interpreter while it parses, some 30 ns for each;
+64 MiB of numbers at full precision have half as many."""
+
+MOST_ESCAPES = 1 << 22
+"""Backslashes of a body, which take as long; base64 by an encoder that escapes each `/` has 2**20 in 64 MiB."""
+
+
 def decode_json(body: bytes, tensors: Mapping[str, TensorKind], *, max_depth: int = 64) -> dict[str, Any]:
     """The fields of a JSON object; those that `tensors` names, at any depth, as numpy arrays.
 
@@ -36,9 +44,11 @@ def decode_json(body: bytes, tensors: Mapping[str, TensorKind], *, max_depth: in
 
     Raises:
         NotJson: broken syntax, NaN, numbers beyond double, nesting deeper than `max_depth`.
+        TooLarge: more values than are parsed at once.
         Invalid: ragged arrays, elements that are no numbers, duplicated keys; with the path and both lengths.
 
     """
+    _check_density(body)
     try:
         document = simdjson.Parser().parse(body)
     except UnicodeDecodeError:
@@ -52,6 +62,19 @@ def decode_json(body: bytes, tensors: Mapping[str, TensorKind], *, max_depth: in
     if not isinstance(document, simdjson.Object):
         raise Invalid.field("", f"expected a JSON object, came {_type_name(document)}")
     return _Decoder(body, tensors, max_depth).decode(document)
+
+
+def _check_density(body: bytes) -> None:
+    if len(body) <= MOST_ESCAPES:
+        return
+    tokens = sum(body.count(token) for token in (b",", b":", b"[", b"{"))
+    if tokens > MOST_TOKENS:
+        raise TooLarge(
+            f"The body holds {tokens} commas, colons and opening brackets, the limit is {MOST_TOKENS}; "
+            "send base64 tensors, or fewer numbers at once."
+        )
+    if (escapes := body.count(b"\\")) > MOST_ESCAPES:
+        raise TooLarge(f"The body holds {escapes} backslashes, the limit is {MOST_ESCAPES}.")
 
 
 def encode_json(answer: Mapping[str, Any]) -> bytes:
