@@ -63,7 +63,7 @@ FAULTS: dict[float, Callable[[], None]] = {
 class FaultyWorker(Worker):
     """Computes rightly what has no mark and fits the memory."""
 
-    def _tensor_results(self, batch: Batch) -> list[dict[str, Any]]:
+    def _tensor_results(self, batch: Batch, meanwhile: Callable[[], None]) -> list[dict[str, Any]]:
         for job in batch.jobs:
             fault = FAULTS.get(float(job.arrays["query"][0, 0, 0, 0]))
             if fault is not None:
@@ -71,7 +71,7 @@ class FaultyWorker(Worker):
         memory = os.environ.get(MEMORY)
         if memory is not None and batch.cost > int(memory):
             raise torch.OutOfMemoryError("the device was told to have no more memory")
-        return super()._tensor_results(batch)
+        return super()._tensor_results(batch, meanwhile)
 
 
 if __name__ == "__main__":
