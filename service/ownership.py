@@ -15,8 +15,9 @@ from service.supervisor import Child, Supervisor
 
 _POLL_S = 1.0
 
-WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
-"""Threads of a CPU batch must not spin while they wait for the next: it halves the throughput of everything else."""
+WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_NUM_THREADS": "1"}
+"""Threads of a CPU batch must not spin while they wait for the next: it halves the throughput of everything else.
+NumPy's own threads would be lost by a fork, and nothing here multiplies by NumPy."""
 
 
 HEAP_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
@@ -52,7 +53,7 @@ def _worker_supervisor(directory: RunDirectory, settings: Settings, index: int, 
         came_up=lambda pid: directory.up(pid).exists(),
         environment={**WORKER_ENVIRONMENT, **HEAP_ENVIRONMENT, "PROMETHEUS_MULTIPROC_DIR": str(directory.metrics)},
         trouble=lambda pid: pulse.trouble(pid, settings.silence_s, settings.overdue_s),
-        spare=settings.spare_worker,
+        forks=True,
     )
     return Supervisor(child, on_death=directory.forget, on_give_up=give_up)
 

@@ -128,6 +128,11 @@ class WorkerFiles:
         return self._path / f"pulse-{self._index}"
 
     @property
+    def cost_model(self) -> Path:
+        """What batching costs on its device, as the first of its workers measured it."""
+        return self._path / f"cost-{self._index}"
+
+    @property
     def failure(self) -> Path:
         """Why the last start of the worker failed, in a sentence."""
         return self._path / f"failure-{self._index}"

@@ -31,9 +31,6 @@ class Settings(BaseSettings):
     autocast: Literal["none", "bfloat16", "float16"] = Field(
         "none", description="What requests for float32 are computed in; answers name it. Statistics stay float32."
     )
-    spare_worker: bool = Field(
-        True, description="Keep a prepared process beside every worker, which takes over at once when it dies."
-    )
     cpu_threads: int | None = Field(
         None, ge=1, description="Threads of every CPU batch; unset: 1 for small batches, all cores for large ones."
     )

@@ -1,17 +1,16 @@
 """The worker process: `python -m service.worker_main`, briefed on standard input by its supervisor.
 
-The first line tells it what to prepare, the second to begin; in between it is a spare, which takes over at once. It
-ignores SIGINT and SIGTERM, which a terminal sends to the whole group: it ends when its standard input does, after the
-jobs that wait.
+It ignores SIGINT and SIGTERM, which a terminal sends to the whole group: it ends when its standard input does, after
+the jobs that wait.
 """
 
 import contextlib
 import gc
-import importlib
 import os
 import signal
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -62,22 +61,14 @@ def main(worker_type: type[Worker] = Worker) -> None:
 
 
 def _serve(worker_type: type[Worker], settings: Settings, directory: RunDirectory, files: WorkerFiles) -> int:
-    """Prepare, wait to be told to go, and serve; the exit status."""
-    on_cpu = settings.device == "cpu"  # a spare takes no memory of another device
-    if on_cpu:
-        worker, cost_model = _warm(worker_type, settings)
-    if settings.models:
-        threading.Thread(target=_import_transformers, daemon=True).start()
-    if sys.stdin.buffer.readline() == b"":
-        return 0  # a spare that was never needed
-    if not on_cpu:
-        worker, cost_model = _warm(worker_type, settings)
+    """Prepare and serve; the exit status."""
+    worker = worker_type(settings)
+    cost_model = warm_up(worker, files.cost_model)
     batcher = Batcher(BatchLimits(worker.memory.max_batch_cost, settings.max_batch_jobs), cost_model)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     desk = Desk(settings, worker.device)
     announcement = Announcement(files.announced, 2 * settings.max_batch_jobs)  # texts, and tensors between
     pulse = Pulse(files.pulse)
-    _forward(worker, 256, 1, padded=False)  # a spare may have prepared long ago
     loop = WorkerLoop(worker, batcher, context, files.address, announcement, pulse, WorkerMetrics(), desk)
     threading.Thread(target=_end_with_stdin, args=(loop, settings.drain_s), daemon=True).start()
     directory.up(os.getpid()).touch()
@@ -93,37 +84,33 @@ def _serve(worker_type: type[Worker], settings: Settings, directory: RunDirector
     return 0
 
 
-def _warm(worker_type: type[Worker], settings: Settings) -> tuple[Worker, CostModel]:
-    worker = worker_type(settings)
-    return worker, warm_up(worker)
-
-
-def _import_transformers() -> None:
-    """Seconds of imports that the first model would wait for, done while nobody waits."""
-    with contextlib.suppress(Exception):  # the desk meets it again, and tells it
-        importlib.import_module("service.text.models")
-
-
 def _end_with_stdin(loop: WorkerLoop, drain_s: float) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     loop.end(drain_s)
 
 
-def warm_up(worker: Worker) -> CostModel:
+def warm_up(worker: Worker, kept: Path) -> CostModel:
     """Run real forwards and a backward on the device, and measure what batching costs there.
+
+    What was measured is kept in a file for the workers that replace this one.
 
     Raises:
         RuntimeError: the device does not compute.
 
     """
+    _forward(worker, 256, 1, padded=False, kind="loss")
+    _forward(worker, 256, 1, padded=False)
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return CostModel(**orjson.loads(kept.read_bytes()))
 
     def run(cost: int, jobs: int, padded: bool) -> None:
         _forward(worker, cost, jobs, padded)
 
-    _forward(worker, 256, 1, padded=False, kind="loss")
     run(1 << 12, 2, padded=True)
-    return measure(run, small=1 << 10, large=1 << 18)
+    cost_model = measure(run, small=1 << 10, large=1 << 18)
+    kept.write_bytes(orjson.dumps(asdict(cost_model)))
+    return cost_model
 
 
 def _forward(

@@ -143,12 +143,18 @@ def server_starter(directories: pytest.TempPathFactory) -> Iterator[Callable[...
 
 
 def running(server: Server, module: str) -> list[psutil.Process]:
-    """The server's processes that run this module."""
+    """The server's processes that run this module; a worker runs what it was forked from."""
     found = []
     for process in server.processes():
         with contextlib.suppress(psutil.NoSuchProcess):
             found += [process] if module in process.cmdline() else []
     return found
+
+
+def workers(server: Server) -> list[psutil.Process]:
+    """The server's workers: the children of its templates."""
+    templates = {process.pid for process in running(server, "service.template")}
+    return [process for process in running(server, "service.template") if process.ppid() in templates]
 
 
 def total(metrics: str, name: str) -> float:

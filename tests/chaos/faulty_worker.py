@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from service import worker_main
 from service.batcher import Batch
 from service.worker import Worker
-from service.worker_main import main
 
 # Exact in float32, and nothing that a test draws.
 KILL = 9001.5
@@ -74,5 +74,10 @@ class FaultyWorker(Worker):
         return super()._tensor_results(batch, meanwhile)
 
 
+def main() -> None:
+    """Serve as `service.worker_main` does."""
+    worker_main.main(FaultyWorker)
+
+
 if __name__ == "__main__":
-    main(FaultyWorker)
+    main()

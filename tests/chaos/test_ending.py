@@ -20,7 +20,7 @@ from tests.chaos.figures import record
 from tests.chaos.jobs import Prepared, mixed
 from tests.chaos.watch import until_idle
 from tests.chaos.wire import Wire
-from tests.serving import Server, running
+from tests.serving import Server, running, workers
 
 pytestmark = pytest.mark.chaos
 
@@ -140,7 +140,7 @@ def test_a_killed_api_process_takes_only_its_own_connections_with_it(start_serve
     assert set(counts) <= {200, "closed"}
     assert counts["closed"] <= CLIENTS, "more than the killed process can have held"
     assert server.worker_pid() == worker
-    assert len(running(server, "service.worker_main")) == 1
+    assert len(workers(server)) == 1
     until_idle(server)
     server.is_right()
     record("kill -9 of an API process under load", **_named(counts), started_again_s=replaced_s)

@@ -178,8 +178,8 @@ def test_metrics_are_exposed(server: Any, family: str) -> None:
     assert family in answer.text
 
 
-def test_only_the_worker_and_its_spare_load_torch(server: Any) -> None:
+def test_only_the_worker_and_its_template_load_torch(server: Any) -> None:
     workers = {p.pid for p in server.processes() if "service.worker_main" in p.cmdline()}
     with_torch = {p.pid for p in server.processes() if "libtorch" in Path(f"/proc/{p.pid}/maps").read_text()}
     assert server.worker_pid() in with_torch
-    assert with_torch <= workers  # a spare that has only just begun may not have loaded it yet
+    assert with_torch == workers

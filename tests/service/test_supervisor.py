@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import structlog
 
 from service import supervisor as supervisor_module
 from service.supervisor import Child, Supervisor
@@ -123,10 +125,9 @@ def test_a_child_that_was_told_to_end_is_not_started_again(place: Path) -> None:
     child = supervise(place)
     until(lambda: started(place))
     child.end()
-    assert child.wait(5) == 0
-    time.sleep(0.1)
+    until(lambda: (place / "ended").exists())
+    assert child.stop(5) == 0
     assert len(started(place)) == 1
-    assert child.stop(1) == 0
 
 
 def test_the_child_of_a_killed_parent_ends(place: Path) -> None:
@@ -144,56 +145,99 @@ def test_the_brief_is_one_line_of_json(place: Path) -> None:
     assert child.stop(5) == 0
 
 
-SPARE = """
-import json, os, pathlib, sys
-brief = json.loads(sys.stdin.buffer.readline())
-place = pathlib.Path(brief["place"])
-with (place / "prepared").open("a") as file:
-    file.write(f"{os.getpid()}\\n")
-if sys.stdin.buffer.readline() == b"":
-    (place / "unused").write_text(str(os.getpid()))
-    sys.exit()
-with (place / "started").open("a") as file:
-    file.write(f"{os.getpid()}\\n")
-sys.stdin.buffer.read()
+FORKED = """
+import json, os, pathlib, sys, time
+
+LOADED = f"{os.getpid()} {time.monotonic()}"
+
+def main():
+    brief = json.loads(sys.stdin.buffer.readline())
+    place = pathlib.Path(brief["place"])
+    with (place / "started").open("a") as file:
+        file.write(f"{os.getpid()} {LOADED}\\n")
+    if "dies" in brief:
+        os._exit(brief["dies"])
+    sys.stdin.buffer.read()
+    (place / "ended").write_text(str(os.getpid()))
+    os._exit(0)
+
+if __name__ == "__main__":
+    main()
 """
 
 
-def supervise_with_spare(place: Path, **more: Any) -> Supervisor:
-    (place / "child_of_test.py").write_text(SPARE)
-    brief, environment = {"place": str(place)}, {"PYTHONPATH": str(place)}
-    child = Child("child_of_test", brief, came_up=lambda _: True, environment=environment, spare=True, **more)
+def supervise_forks(place: Path, **more: Any) -> Supervisor:
+    (place / "child_of_test.py").write_text(FORKED)
+    brief = {"place": str(place), **more.pop("brief", {})}
+    environment = {"PYTHONPATH": str(place)}
+    child = Child("child_of_test", brief, came_up=lambda _: True, environment=environment, forks=True, **more)
     supervisor = Supervisor(child, on_give_up=pytest.fail)
     supervisor.start()
     return supervisor
 
 
-def prepared(place: Path) -> list[int]:
-    file = place / "prepared"
-    return [int(line) for line in file.read_text().splitlines()] if file.exists() else []
+def loaded_by(place: Path) -> list[int]:
+    """The process that loaded the module of each child."""
+    return [int(line.split()[1]) for line in (place / "started").read_text().splitlines()]
 
 
-def test_a_spare_is_prepared_beside_the_child_and_takes_over_when_it_dies(place: Path) -> None:
-    child = supervise_with_spare(place)
-    until(lambda: len(prepared(place)) == 2)
-    first, spare = prepared(place)
-    assert started(place) == [first]
-    os.kill(first, signal.SIGKILL)
-    until(lambda: len(started(place)) == 2)
-    assert started(place) == [first, spare]
-    assert child.pid == spare
-    until(lambda: len(prepared(place)) == 3)
+def test_children_are_forked_from_one_process_that_has_loaded_their_module(place: Path) -> None:
+    child = supervise_forks(place)
+    for number in range(1, 4):
+        until(lambda number=number: len(started(place)) == number)
+        os.kill(started(place)[-1], signal.SIGKILL)
+    until(lambda: len(started(place)) == 4)
+    assert len(set(started(place))) == 4
+    (template,) = set(loaded_by(place))
+    assert template not in started(place)
+    until(lambda: child.pid == started(place)[-1])
     assert child.stop(5) == 0
-    until(lambda: (place / "unused").read_text() == str(prepared(place)[2]))
+    assert (place / "ended").read_text() == str(started(place)[-1])
+    assert not psutil.pid_exists(template)
+
+
+def test_the_status_of_a_forked_child_is_known(place: Path) -> None:
+    with structlog.testing.capture_logs() as logs:
+        child = supervise_forks(place, brief={"dies": 7})
+        until(lambda: len(started(place)) > 2)
+        child.stop(5)
+    assert {entry["status"] for entry in logs if entry["event"] == "child died"} == {7}
+
+
+def test_a_dead_template_costs_no_child_and_is_replaced(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "_SLOW_RETRY_S", 0.1)
+    child = supervise_forks(place)
+    until(lambda: started(place))
+    template = loaded_by(place)[0]
+    os.kill(template, signal.SIGKILL)
+    os.kill(started(place)[-1], signal.SIGKILL)
+    until(lambda: len(started(place)) == 2)
+    time.sleep(1)  # in which it has a template again
+    os.kill(started(place)[-1], signal.SIGKILL)
+    until(lambda: len(started(place)) == 3)
+    assert loaded_by(place)[2] not in (template, *started(place))
+    assert child.stop(5) == 0
+
+
+def test_a_template_that_is_still_loading_is_not_waited_for_at_the_end(place: Path) -> None:
+    (place / "slow_to_load.py").write_text("import time; time.sleep(60)")
+    environment = {"PYTHONPATH": str(place)}
+    child = Child("slow_to_load", {}, came_up=lambda _: True, environment=environment, forks=True)
+    supervisor = Supervisor(child, on_give_up=pytest.fail)
+    supervisor.start()
+    time.sleep(0.3)
+    began_s = time.monotonic()
+    assert supervisor.stop(5) is None
+    assert time.monotonic() - began_s < 2
 
 
 def test_a_child_in_trouble_is_killed_and_replaced(place: Path) -> None:
     sick: list[int] = []
-    child = supervise_with_spare(place, trouble=lambda pid: "it hangs" if pid in sick else None)
-    until(lambda: len(prepared(place)) == 2)
+    child = supervise_forks(place, trouble=lambda pid: "it hangs" if pid in sick else None)
+    until(lambda: started(place))
     sick += started(place)
     until(lambda: len(started(place)) == 2)
-    assert child.pid == prepared(place)[1]
+    assert child.pid == started(place)[1]
     child.stop(5)
 
 
