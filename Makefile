@@ -38,6 +38,7 @@ bench: $(INSTALLED) $(NATIVE)  ## measure; fails where a bar is missed
 	$(BIN)/python -m benchmarks.probe || missed=1; \
 	$(BIN)/python -m benchmarks.text || missed=1; \
 	$(BIN)/python -m benchmarks.http $(ARGS) || missed=1; \
+	$(BIN)/python -m benchmarks.batching $(ARGS) || missed=1; \
 	exit $$missed
 
 bench-report: $(INSTALLED) $(NATIVE)  ## measure and write benchmarks/README.md

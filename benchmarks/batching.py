@@ -41,11 +41,10 @@ class Plan:
     rounds: int = 5
     warm_up_s: float = 0.5
     seconds: float = 2.0
-    latency_rounds: int = 9
     idle_s: float = 10.0
 
 
-QUICK = Plan(rounds=1, warm_up_s=0.3, seconds=0.7, latency_rounds=2, idle_s=2.0)
+QUICK = Plan(rounds=1, warm_up_s=0.3, seconds=0.7, idle_s=2.0)
 
 
 def jobs_of(work: load.Work, settings: Settings) -> list[Job]:
@@ -127,14 +126,14 @@ def through_http(plan: Plan, generator: ProcessPoolExecutor, ports: dict[str, in
 
 
 def one_client(plan: Plan, generator: ProcessPoolExecutor, ports: dict[str, int]) -> Section:
-    """Latency of one request at a time."""
+    """Latency of one request at a time, to one server and the other by turns."""
     section = Section([], [])
     for work in (WORKS[-1], WORKS[-2]):
         medians: dict[str, list[float]] = {"batched": [], "alone": []}
-        for turn in range(plan.latency_rounds):
-            for name in sorted(ports, reverse=bool(turn % 2)):
-                run = generator.submit(load.run, ports[name], work, plan.warm_up_s, plan.seconds / 2, 1)
-                medians[name].append(run.result().latency_ms(50))
+        for _ in range(plan.rounds):
+            run = generator.submit(load.in_turn, list(ports.values()), work, plan.warm_up_s, 2 * plan.seconds)
+            for name, latencies_s in zip(ports, run.result(), strict=True):
+                medians[name].append(1e3 * statistics.median(latencies_s))
         ratio, shown = spread(medians["batched"], medians["alone"])
         each = " | ".join(f"{statistics.median(medians[name]):.2f}" for name in ("alone", "batched"))
         section.rows.append(f"| {work.name} | {each} | {shown} | ≤ {LATENCY_BAR:g}× |")

@@ -9,7 +9,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, partial
 
@@ -131,14 +132,46 @@ def receive(connection: socket.socket, buffer: bytearray) -> tuple[int, memoryvi
     return int(lines[0].split(" ", 2)[1]), view[begin:stop], buffer
 
 
+def prepare(connection: socket.socket) -> None:
+    """Limit the wait, not by settimeout(): that makes the socket non-blocking, and a call for every few hundred KB."""
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", ANSWER_TIMEOUT_S, 0))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def in_turn(ports: Sequence[int], work: Work, warm_up_s: float, seconds: float) -> list[list[float]]:
+    """Ask servers one after the other, one request at a time, and list the latencies of each in seconds.
+
+    Every server is asked on several connections in turn, since each of its processes may sit better or worse.
+    """
+    request, buffer = request_bytes(work, 0), bytearray(1 << 20)
+    latencies_s: list[list[float]] = [[] for _ in ports]
+    with ExitStack() as stack:
+        turns = []
+        for _ in range(CONNECTIONS):
+            for port, seen in zip(ports, latencies_s, strict=True):
+                connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+                prepare(connection)
+                turns.append((connection, seen))
+        opens = time.perf_counter() + warm_up_s
+        while time.perf_counter() < opens + seconds:
+            turns.reverse()  # so that neither always comes second
+            for connection, seen in turns:
+                sent_at = time.perf_counter()
+                connection.sendall(request)
+                status, _, buffer = receive(connection, buffer)
+                if status != 200:
+                    raise RuntimeError(f"a server answered with status {status}")
+                if sent_at >= opens:
+                    seen.append(time.perf_counter() - sent_at)
+    return latencies_s
+
+
 def converse(port: int, request: bytes, keep_going: Callable[[], bool], note: Callable[..., None]) -> None:
     """Send one request after another on one connection, and note each answer."""
     buffer = bytearray(1 << 20)
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        # Not settimeout(): that makes the socket non-blocking, and a call for every few hundred KB.
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", ANSWER_TIMEOUT_S, 0))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        prepare(connection)
         while keep_going():
             sent_at = time.perf_counter()
             connection.sendall(request)

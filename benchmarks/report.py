@@ -20,6 +20,12 @@ Against a plain FastAPI application as one would write it in twenty lines (`base
 nested lists in, `response_model` out, torch with 2 threads). The load (`load.py`) is prebuilt bytes on 8 raw keep-alive
 sockets, from a process of its own; the two servers are measured in turns, and every first answer is checked.
 """,
+    "batching": """## Batching
+
+The service with its defaults against the service with `ATTNLOSS_MAX_BATCH_JOBS=1`: two workers, or two servers, stay up
+and are loaded in turns. On the link there is no HTTP and no JSON: jobs go to the worker as the API sends them, and the
+sender takes its share of the cores. `off` is the largest difference between answers.
+""",
     "ops": """## Attention with its entropy
 
 Against PyTorch's scaled_dot_product_attention alone, which gives no entropy: by the native kernel, and by what auto

@@ -29,10 +29,9 @@ class Extent:
 
     def with_job(self, job: Job) -> "Extent":
         """The extent with one job more. Texts are packed, not padded."""
-        together = self.with_all(Extent(job.n, job.m, job.cost // (job.n * job.m), job.cost))
         if job.kind == "text":
-            together.padded = False
-        return together
+            return Extent(own_cost=self.own_cost + job.cost)
+        return self.with_all(Extent(job.n, job.m, job.cost // (job.n * job.m), job.cost))
 
     def with_all(self, other: "Extent") -> "Extent":
         """The extent of both, in one call."""
