@@ -22,6 +22,7 @@ _LENGTHS = {"query_lengths": "n", "key_lengths": "m"}
 class Collated:
     """The tensors of one call, and the part of it that belongs to each job."""
 
+    device: torch.device
     tensors: dict[str, Tensor]
     slices: tuple[slice, ...]
 
@@ -42,7 +43,7 @@ def collate(batch: Batch, device: torch.device) -> Collated:
         if name.rpartition(".")[2] in ("query", "key", "value", "other_query", "other_key"):
             tensor = tensor.to(dtype)
         tensors[name] = tensor.to(device, non_blocking=True)
-    return Collated(tensors, tuple(slice(end - job.batch, end) for end, job in zip(ends, jobs, strict=True)))
+    return Collated(device, tensors, tuple(slice(end - job.batch, end) for end, job in zip(ends, jobs, strict=True)))
 
 
 def _lengths(name: str, jobs: Sequence[Job]) -> np.ndarray:

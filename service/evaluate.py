@@ -54,8 +54,7 @@ def compute(batch: Batch, collated: Collated) -> Computed:
             if grad:
                 torch.autograd.backward(totals.sum())
     gradients = {name: _gradient(tensor) for name, tensor in inputs.items()} if grad else {}
-    device = str(collated.tensors["query"].device)
-    return Computed(evaluated.statistics, losses, totals, gradients, evaluated.backend, device)
+    return Computed(evaluated.statistics, losses, totals, gradients, evaluated.backend, str(collated.device))
 
 
 def _gradient(tensor: Tensor) -> Tensor:
