@@ -42,6 +42,8 @@ def collate(batch: Batch, device: torch.device) -> Collated:
         )
         if name.rpartition(".")[2] in ("query", "key", "value", "other_query", "other_key"):
             tensor = tensor.to(dtype)
+        if device.type == "cuda":
+            tensor = tensor.pin_memory()  # or the copy would wait for the device
         tensors[name] = tensor.to(device, non_blocking=True)
     return Collated(device, tensors, tuple(slice(end - job.batch, end) for end, job in zip(ends, jobs, strict=True)))
 

@@ -16,7 +16,11 @@ class CostModel:
 
     def predict_s(self, cost: int, padded: bool, jobs: int = 1) -> float:
         """Seconds that a call of so many jobs over `cost` score elements takes."""
-        return self.call_s + jobs * self.job_s + cost * (self.padded_element_s if padded else self.element_s)
+        return self.call_s + jobs * self.job_s + self.device_s(cost, padded)
+
+    def device_s(self, cost: int, padded: bool) -> float:
+        """The part of it that more cores make shorter."""
+        return cost * (self.padded_element_s if padded else self.element_s)
 
 
 def measure(

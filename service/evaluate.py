@@ -14,7 +14,7 @@ from attnloss.loss import Loss, evaluate_losses
 from attnloss.losses import build
 from attnloss.scores import Scores, make_other, make_scores
 from service.batcher import Batch
-from service.collate import Collated, collate
+from service.collate import Collated
 from service.job import Job
 from service.reduction import Reduced, reduce_by_job
 from service.results import Computed, cut
@@ -23,15 +23,14 @@ _NOT_STATISTICS = ("loss", "per_query", "grad")
 
 
 def tensor_results(
-    batch: Batch, device: torch.device, meanwhile: Callable[[], None] = lambda: None
+    batch: Batch, collated: Collated, meanwhile: Callable[[], None] = lambda: None
 ) -> list[dict[str, Any]]:
     """What each job asked for; one pass over the scores for all of it.
 
     `meanwhile` is called while a device computes that does not need this thread for it.
     """
-    collated = collate(batch, device)
     computed = compute(batch, collated)
-    if device.type != "cpu":
+    if collated.device.type != "cpu":
         meanwhile()
     return cut(batch.jobs, collated.slices, computed)
 

@@ -9,7 +9,7 @@ import orjson
 import zmq
 
 from service.job import Job, Outcome
-from service.messages import CANCEL, HELLO, JOB, STATE, job_from, outcome_frames, send
+from service.messages import CANCEL, HELLO, JOB, STATE, job_from, outcome_frames, receive, send
 
 _ROUTE_BYTES = 8
 
@@ -68,8 +68,8 @@ class Mailbox:
 
     def receive(self) -> None:
         """Take in all that has come."""
-        while self._router.get(zmq.EVENTS) & zmq.POLLIN:
-            sender, *frames = self._router.recv_multipart(copy=False)
+        while (message := receive(self._router)) is not None:
+            sender, *frames = message
             self._understand(sender.bytes, frames)
 
     def answer(self, outcomes: Iterable[Outcome]) -> None:

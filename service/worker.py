@@ -1,5 +1,6 @@
 """Computes batches: one call for all jobs of a batch, one outcome for each, whatever happens."""
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable, Container
@@ -12,6 +13,7 @@ import torch
 from attnloss.device import resolve_device
 from attnloss.errors import FieldError
 from service.batcher import Batch
+from service.collate import Collated, collate
 from service.errors import ComputeFailed, Invalid, ServiceError, TooLarge, path_of
 from service.evaluate import tensor_results
 from service.job import Job, Outcome
@@ -63,6 +65,7 @@ class Worker:
         self.device = resolve_device(self.settings.device)
         self.memory = DeviceMemory(self.device, self.settings.max_batch_cost)
         self._cores = available_cores()
+        self._ahead: tuple[Batch, Batch, Collated] | None = None
         # arrays from the link are read-only views of its frames; nothing here writes to an input
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
 
@@ -128,12 +131,26 @@ class Worker:
 
     def _tensor_results(self, batch: Batch, meanwhile: Callable[[], None]) -> list[dict[str, Any]]:
         """What tensors give; tests put faults of the device here."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead[0] is not batch:
+            ahead = batch, *self._on_the_device(batch)
+        _, cast, collated = ahead
+        results = tensor_results(cast, collated, meanwhile)
+        return results if cast is batch else [result | {"autocast": self.settings.autocast} for result in results]
+
+    def prepare(self, batch: Batch) -> None:
+        """Send the tensors of the batch that comes next to the device, which computes another."""
+        if batch.jobs[0].kind != "text":
+            with contextlib.suppress(Exception):  # the batch's own turn meets it again, and tells it
+                self._ahead = (batch, *self._on_the_device(batch))
+
+    def _on_the_device(self, batch: Batch) -> tuple[Batch, Collated]:
+        """The batch as it is computed, autocast if that is set, and its tensors."""
         autocast = self.settings.autocast
-        if autocast == "none" or batch.jobs[0].options["dtype"] != "float32":
-            return tensor_results(batch, self.device, meanwhile)
-        cast = [replace(job, options=job.options | {"dtype": autocast}) for job in batch.jobs]
-        results = tensor_results(replace(batch, jobs=tuple(cast)), self.device, meanwhile)
-        return [result | {"autocast": autocast} for result in results]
+        if autocast != "none" and batch.jobs[0].options["dtype"] == "float32":
+            cast = (replace(job, options=job.options | {"dtype": autocast}) for job in batch.jobs)
+            batch = replace(batch, jobs=tuple(cast))
+        return batch, collate(batch, self.device)
 
     def _failure(self, job: Job, error: Exception) -> Exception:
         if isinstance(error, ServiceError):

@@ -26,7 +26,7 @@ from service.text.desk import Desk
 from service.worker import Situation, Worker
 
 ALL_CORES_FROM_S = 2e-3
-"""A CPU batch predicted to take longer than this on one thread gets all cores."""
+"""A CPU batch whose scores are predicted to take longer than this on one thread gets all cores."""
 
 _ATTENDANCE_S = 0.25
 
@@ -152,15 +152,20 @@ class WorkerLoop:
     def _take_ahead(self) -> Batch | None:
         """What is left of the batch that was formed while the last one was computed."""
         ahead, self._ahead = self._ahead, None
-        jobs = [job for job in ahead.jobs if job.id not in self._cancelled] if ahead else []
+        if ahead is None or self._cancelled.isdisjoint(job.id for job in ahead.jobs):
+            return ahead
+        jobs = [job for job in ahead.jobs if job.id not in self._cancelled]
         return Batch.of(jobs) if jobs else None
 
     def _form_ahead(self, fits: Callable[[Job], bool]) -> None:
         """Form the next batch while the device computes."""
         with self._mailbox.lock:
             self._receive()
-            if self._ahead is None:
-                self._ahead = self._batcher.take(fits)
+            if self._ahead is not None:
+                return
+            self._ahead = self._batcher.take(fits)
+        if self._ahead is not None:
+            self._worker.prepare(self._ahead)
 
     def _compute_tensors_between(self) -> None:
         """Between two forwards of texts: a batch of tensors that waits goes first, for it is short."""
@@ -172,7 +177,7 @@ class WorkerLoop:
         interrupted = self._announced
         self._announce((*interrupted, *batch.jobs))
         situation = Situation(
-            all_cores=self._batcher.cost_model.predict_s(batch.cost, batch.padded) > ALL_CORES_FROM_S,
+            all_cores=self._batcher.cost_model.device_s(batch.cost, batch.padded) > ALL_CORES_FROM_S,
             cancelled=self._cancelled,
             between=self._compute_tensors_between,
             meanwhile=lambda: self._form_ahead(fits),

@@ -202,16 +202,16 @@ def test_a_run_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -
     assert_one_line(serve("--port", "0", ATTNLOSS_RUN_DIRECTORY=str(tmp_path / "missing")), "missing")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_uvicorn_starts_exactly_one_worker_of_its_own(start_server: StartServer, workers: int) -> None:
-    command = ["uvicorn", "service.app:app", "--port", "0", "--workers", str(workers)]
+@pytest.mark.parametrize("processes", [1, 2])
+def test_uvicorn_starts_exactly_one_worker_of_its_own(start_server: StartServer, processes: int) -> None:
+    command = ["uvicorn", "service.app:app", "--port", "0", "--workers", str(processes)]
     server = start_server(command)
     for _ in range(6):
         server.is_right()
     time.sleep(0.3)
-    processes = server.processes()
+    everyone = server.processes()
     assert len(workers(server)) == 1
     server.terminate()
-    assert psutil.wait_procs(processes, timeout=8)[1] == []
+    assert psutil.wait_procs(everyone, timeout=8)[1] == []
     assert list(server.runs.iterdir()) == []
     assert "Traceback" not in server.log.read_text()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from service import worker as worker_module
 from service.batcher import Batch
 from service.errors import ServiceError, TooLarge
 from service.job import Job, Outcome
@@ -154,3 +155,29 @@ def test_the_next_batch_is_formed_while_a_device_computes() -> None:
 
     Overlapping().run(Batch.of(jobs(1)), Situation(meanwhile=lambda: seen.append("formed")))
     assert seen == ["formed"]
+
+
+def test_a_batch_that_was_prepared_is_computed_from_what_was_sent_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Batch] = []
+    collate = worker_module.collate
+    monkeypatch.setattr(worker_module, "collate", lambda batch, device: sent.append(batch) or collate(batch, device))
+    worker, first, second = Worker(), Batch.of(jobs(2)), Batch.of(jobs(3))
+    worker.prepare(first)
+    for batch, already in ((first, 1), (second, 2)):
+        for job, outcome in zip(batch.jobs, worker.run(batch), strict=True):
+            assert outcome.error is None, job
+        assert len(sent) == already
+    worker.prepare(first)
+    worker.run(second)
+    worker.run(first)
+    assert len(sent) == 5, "what was sent ahead for another batch is not mistaken for this one's"
+
+
+def test_what_cannot_be_prepared_is_told_when_its_turn_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(batch: Batch, device: torch.device) -> Any:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(worker_module, "collate", fails)
+    worker, batch = Worker(), Batch.of(jobs(1))
+    worker.prepare(batch)
+    assert error_of(worker.run(batch)[0]).status == 413
