@@ -28,7 +28,7 @@ class Process(Protocol):
         """End it at once."""
 
     def tell(self, line: bytes) -> None:
-        """Write to its standard input; one that is gone is no error."""
+        """Write to its standard input; one that is gone or closed is no error."""
 
     def close(self) -> None:
         """End its standard input."""
@@ -54,11 +54,12 @@ class Started:
         self._process.kill()
 
     def tell(self, line: bytes) -> None:
-        """Write to its standard input; one that is gone is no error."""
+        """Write to its standard input; one that is gone or closed is no error."""
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+        if not self._process.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
 
     def close(self) -> None:
         """End its standard input."""
@@ -152,9 +153,10 @@ class Forked:
             signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
     def tell(self, line: bytes) -> None:
-        """Write to its standard input; one that is gone is no error."""
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._pipe, line)
+        """Write to its standard input; one that is gone or closed is no error."""
+        if self._pipe >= 0:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._pipe, line)
 
     def close(self) -> None:
         """End its standard input."""

@@ -65,9 +65,8 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
-        self._waiting = Gauge(
-            "attnloss_queue_jobs", "Jobs that wait.", registry=registry, multiprocess_mode="livemostrecent"
-        )
+        self._waiting = Gauge("attnloss_queue_jobs", "Jobs that wait.", registry=registry, multiprocess_mode="livesum")
+        self._told = -1
         self._batch_jobs = Histogram("attnloss_batch_jobs", "Jobs of a batch.", buckets=_JOBS, registry=registry)
         self._batch_cost = Histogram(
             "attnloss_batch_cost",
@@ -82,7 +81,9 @@ class WorkerMetrics:
 
     def waiting(self, jobs: int) -> None:
         """Set how many jobs wait."""
-        self._waiting.set(jobs)
+        if jobs != self._told:
+            self._told = jobs
+            self._waiting.set(jobs)
 
     def split(self, cause: str) -> None:
         """Count a batch that is computed again in parts: for want of memory, or since a job failed."""

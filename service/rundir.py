@@ -89,6 +89,15 @@ class RunDirectory:
         self._locks[name] = file
         return True
 
+    def is_held(self, name: str) -> bool:
+        """Whether another process has a lock for itself."""
+        with (self.path / f"{name}.lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+            return False
+
     def forget(self, pid: int) -> None:
         """Remove the present state, but not the counts, of a process that died."""
         for path in (*self.metrics.glob(f"gauge_live*_{pid}.db"), self.up(pid)):

@@ -1,7 +1,7 @@
 """Keeps one child process alive: starts it, starts it again when it dies or hangs, ends it when asked.
 
 A child is told by a pipe on its standard input: the first line is JSON with all it needs to know, and the end of the
-pipe, which also comes when this process is killed, tells it to end.
+pipe tells it to end. It also comes when this process is killed, without the line `end` before it.
 """
 
 import os
@@ -17,6 +17,9 @@ import structlog
 from service.children import Process, Started, Template, can_fork
 
 log = structlog.get_logger()
+
+END = b"end\n"
+"""What a child is told before its pipe is closed in order; without it, this process was killed."""
 
 START_WITHIN_S = 120.0
 """A child that is not up after so long is killed."""
@@ -91,11 +94,14 @@ class Supervisor:
 
     def end(self) -> None:
         """Tell the child to end, and start no other."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         if self._template is not None and self._forking:
             self._template.close()  # it is loading, and the thread waits for it
         with self._spawning:
             if self._process is not None:
+                self._process.tell(END)
                 self._process.close()
 
     def stop(self, timeout_s: float) -> int | None:
@@ -145,7 +151,8 @@ class Supervisor:
             status = self._ended(process)
             if self._stopping.is_set():
                 return
-            process.close()
+            with self._spawning:
+                process.close()
             failures = 0 if self._child.came_up(process.pid) else failures + 1
             log.error("child died", child=self._child.name, pid=process.pid, status=status, failures=failures)
             self._on_death(process.pid)

@@ -139,6 +139,7 @@ class WorkerLoop:
                 self._batcher.put(each)
             else:
                 self._mailbox.answer([each])
+        self._metrics.waiting(len(self._batcher))
 
     def _compute_next(self, fits: Callable[[Job], bool]) -> None:
         late = self._batcher.expire(time.monotonic())
@@ -186,7 +187,7 @@ class WorkerLoop:
         self._batcher.limit_cost(self._worker.memory.max_batch_cost)
         with self._mailbox.lock:
             self._mailbox.answer(outcomes)
-            self._mailbox.receive()  # a job that was sent again meanwhile is still known as computed
+            self._receive()  # a job that was sent again meanwhile is still known as computed
             self._announce(interrupted)
             if not interrupted:
                 self._cancelled.intersection_update(job.id for job in (self._ahead.jobs if self._ahead else ()))
@@ -212,6 +213,7 @@ class WorkerLoop:
                 try:
                     if self._computing:  # else the other thread is at the batcher
                         self._mailbox.receive()
+                        self._metrics.waiting(len(self._batcher))
                 finally:
                     self._mailbox.lock.release()
 

@@ -1,7 +1,7 @@
 """The worker process: `python -m service.worker_main`, briefed on standard input by its supervisor.
 
 It ignores SIGINT and SIGTERM, which a terminal sends to the whole group: it ends when its standard input does, after
-the jobs that wait.
+the jobs that wait, and stays for API processes that have more if their common parent was killed.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,7 @@ from service.metrics import WorkerMetrics
 from service.pulse import Pulse
 from service.rundir import RunDirectory, WorkerFiles
 from service.settings import Settings
+from service.supervisor import END
 from service.text.desk import Desk
 from service.worker import ContextLost, Worker
 from service.worker_loop import WorkerLoop
@@ -38,6 +40,7 @@ CONTEXT_LOST_STATUS = 70
 log = structlog.get_logger()
 
 _HEADS = 4
+_LOOK_EVERY_S = 0.1
 
 
 def main(worker_type: type[Worker] = Worker) -> None:
@@ -70,7 +73,7 @@ def _serve(worker_type: type[Worker], settings: Settings, directory: RunDirector
     announcement = Announcement(files.announced, 2 * settings.max_batch_jobs)  # texts, and tensors between
     pulse = Pulse(files.pulse)
     loop = WorkerLoop(worker, batcher, context, files.address, announcement, pulse, WorkerMetrics(), desk)
-    threading.Thread(target=_end_with_stdin, args=(loop, settings.drain_s), daemon=True).start()
+    threading.Thread(target=_end_with_stdin, args=(loop, directory, settings.drain_s), daemon=True).start()
     directory.up(os.getpid()).touch()
     files.gave_up.unlink(missing_ok=True)
     log.info("worker ready", device=str(worker.device), pid=os.getpid(), cost_model=str(cost_model))
@@ -84,9 +87,14 @@ def _serve(worker_type: type[Worker], settings: Settings, directory: RunDirector
     return 0
 
 
-def _end_with_stdin(loop: WorkerLoop, drain_s: float) -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+def _end_with_stdin(loop: WorkerLoop, directory: RunDirectory, drain_s: float) -> None:
+    """End the loop when told to; if the parent was killed, once the API processes that it leaves have finished."""
+    told = b""
+    while part := os.read(sys.stdin.fileno(), 4096):
+        told = (told + part)[-len(END) :]
+    end_s = time.monotonic() + drain_s
+    while told != END and time.monotonic() < end_s and not (directory.lock("members") or directory.is_held("owner")):
+        time.sleep(_LOOK_EVERY_S)
     loop.end(drain_s)
 
 

@@ -78,7 +78,7 @@ def test_two_thousand_clients_that_go_away_leave_nothing_behind(start_server: Ca
     assert "Traceback" not in server.log.read_text()
 
 
-LONG, LONGER = 24_000, 40_000
+LONG, LONGER = 24_000, 32_000
 """Queries and keys of jobs that take long enough for a client to leave meanwhile: half a second, and more."""
 
 
