@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 INSTALLED := $(VENV)/.installed
 NATIVE := $(VENV)/.native
 
-.PHONY: help native serve test check bench bench-report docker-test clean
+.PHONY: help native serve test chaos check bench bench-report docker-test clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -43,6 +43,11 @@ bench: $(INSTALLED) $(NATIVE)  ## measure; fails where a bar is missed
 
 bench-report: $(INSTALLED) $(NATIVE)  ## measure and write benchmarks/README.md
 	$(BIN)/python -m benchmarks.report
+
+chaos: $(INSTALLED) $(NATIVE)  ## kill, overload and starve real servers; writes the figures of docs/reliability.md
+	rm -f $(VENV)/chaos.jsonl
+	ATTNLOSS_CHAOS_FIGURES=$(VENV)/chaos.jsonl $(BIN)/python -m pytest tests/chaos $(ARGS)
+	$(BIN)/python -m tests.chaos.report $(VENV)/chaos.jsonl --into docs/reliability.md
 
 docker-test: $(INSTALLED)  ## build the image, run it, call it, stop it
 	$(BIN)/python -m pytest -m docker -s tests/docker $(ARGS)

@@ -102,13 +102,9 @@ class Template:
     def status_of(self, pid: int) -> int:
         """What a child that has ended ended with; −1 if the template can tell it no more."""
         end_s = time.monotonic() + _STATUS_WITHIN_S
-        while pid not in self._statuses and (left_s := end_s - time.monotonic()) > 0:
-            if not select.select([self._control], [], [], left_s)[0]:
-                break
-            try:
+        with contextlib.suppress(OSError, ValueError):  # it ended, or was closed
+            while pid not in self._statuses and _readable(self._control.fileno(), end_s - time.monotonic()):
                 self._heard()
-            except OSError:
-                break
         return self._statuses.pop(pid, -1)
 
     def _heard(self) -> int | None:
@@ -188,4 +184,4 @@ def _ended(pid: int, timeout_s: float) -> bool:
 def _readable(descriptor: int, timeout_s: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(1e3 * timeout_s))
+    return bool(poll.poll(max(1e3 * timeout_s, 0)))

@@ -27,7 +27,9 @@ def serve(
         int | None, typer.Option(help="Port to listen on; 0 takes a free one. [ATTNLOSS_PORT, 8000]")
     ] = None,
     processes: Annotated[int | None, typer.Option(help="API processes. [ATTNLOSS_PROCESSES, by cores]")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. [ATTNLOSS_DEVICE, auto]")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, mps, or a list as in cuda:0,cuda:1. [ATTNLOSS_DEVICE, auto]")
+    ] = None,
     models: Annotated[
         str | None, typer.Option(help="Text models: default,gpt2,my=/models/my. [ATTNLOSS_MODELS, default]")
     ] = None,

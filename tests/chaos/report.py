@@ -1,5 +1,9 @@
-"""Renders the figures of a run as Markdown: `python -m tests.chaos.report [FILE]`."""
+"""Renders the figures of a run as Markdown: `python -m tests.chaos.report FILE [--into PAGE]`.
 
+With a page, they take the place of what lies there between the two comments that name them.
+"""
+
+import argparse
 import os
 import platform
 import subprocess
@@ -28,7 +32,8 @@ def render(path: Path) -> str:
         "|---|---|",
     ]
     for name, figures in read(path).items():
-        lines.append(f"| {name} | {', '.join(f'{key} {value}' for key, value in figures.items())} |")
+        told = ", ".join(f"{key} {value}" for key, value in figures.items())
+        lines.append(f"| {name} | {told.replace('_', ' ')} |")
     return "\n".join(lines) + "\n"
 
 
@@ -43,6 +48,28 @@ def _commit() -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def put_into(page: Path, figures: str) -> None:
+    """Replace the figures of a page. Raises ValueError if it has no place for them."""
+    before, begin, rest = page.read_text().partition("<!-- figures:")
+    comment, end_of_comment, rest = rest.partition("-->\n")
+    _, end, after = rest.partition("<!-- end of figures -->")
+    if not (begin and end):
+        raise ValueError(f"{page} has no comments `figures:` and `end of figures`")
+    page.write_text(f"{before}{begin}{comment}{end_of_comment}\n{figures}\n{end}{after}")
+
+
+def main() -> None:
+    """Print the figures, or put them into a page."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.report", description=__doc__)
+    parser.add_argument("file", type=Path, nargs="?", default=os.environ.get(FILE))
+    parser.add_argument("--into", type=Path, help="the page that holds the figures")
+    given = parser.parse_args()
+    figures = render(Path(given.file))
+    if given.into is None:
+        sys.stdout.write(figures)
+    else:
+        put_into(given.into, figures)
+
+
 if __name__ == "__main__":
-    given = sys.argv[1:] or [os.environ[FILE]]
-    sys.stdout.write(render(Path(given[0])))
+    main()
