@@ -11,15 +11,24 @@ from pydantic.json_schema import models_json_schema
 from service.schemas import AttentionAnswer, AttentionRequest, Base64Tensor, LossAnswer, LossRequest, Problem
 from service.text.schemas import TextAnswer, TextAttentionRequest, TextLossRequest
 
+_TIMEOUT = {
+    "name": "X-Request-Timeout",
+    "in": "header",
+    "required": False,
+    "description": "Seconds in which the request must be answered; at most the server's own deadline.",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+    "example": 2.5,
+}
+
 _REF = "#/components/schemas/{model}"
 _PROBLEMS = {
     400: "The body is not JSON.",
     404: "No such model.",
-    408: "The body came too slowly.",
+    408: "The body came too slowly, or stalled while others waited for its place.",
     413: "Body, cost or answer over its limit.",
     415: "Content type or encoding not understood.",
     422: "A field is wrong; names the field and the index.",
-    429: "No room; see Retry-After.",
+    429: "No room, or the deadline would be missed; see Retry-After.",
     431: "Headers too large.",
     500: "The computation failed.",
     503: "Starting, draining, or no worker.",
@@ -41,7 +50,7 @@ def described(
     responses |= {status: {"description": text, "content": problem} for status, text in _PROBLEMS.items()}
     return {
         "responses": responses,
-        "openapi_extra": {"requestBody": {"required": True, "content": content}},
+        "openapi_extra": {"parameters": [_TIMEOUT], "requestBody": {"required": True, "content": content}},
     }
 
 

@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def test_ten_times_overload_is_refused_and_the_admitted_wait_no_longer(start_server: Callable[..., Server]) -> None:
-    server = start_server(max_queue_jobs=PLACES)
+    server = start_server(max_queue_jobs=PLACES, processes=2)
     warm = {"loop": "closed", "traffic": "long jobs", "clients": PLACES}
     generate(server.port, **warm, count=2 * PLACES)
     before = generate(server.port, **warm, count=6 * PLACES)
