@@ -1,8 +1,10 @@
-"""Runs every benchmark and writes `benchmarks/README.md`; exits with 1 if a bar is missed.
+"""Runs benchmarks and writes `benchmarks/README.md`; exits with 1 if a bar is missed.
 
-python -m benchmarks.report
+python -m benchmarks.report                 # every one
+python -m benchmarks.report http batching   # these; the rest of the page stays as it is
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -54,14 +56,33 @@ Server and loop run in turns; both have the whole machine, and the load generato
 }
 
 
+def measured(command: str) -> tuple[str, int]:
+    """What a benchmark prints, and its exit status."""
+    run = subprocess.run([sys.executable, "-m", *f"benchmarks.{command}".split()], stdout=subprocess.PIPE, text=True)
+    return run.stdout, run.returncode
+
+
+def kept(page: str, introduction: str) -> str:
+    """What stands below the introduction of a section on the page as it is."""
+    _, found, after = page.partition(introduction)
+    if not found:
+        raise SystemExit(f"{README} has no section that begins with {introduction.splitlines()[0]!r}: run all")
+    ends = [after.index(other) for other in SECTIONS.values() if other in after]
+    return after[1 : min(ends, default=len(after) + 1) - 1]
+
+
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)}; none: all of them")
+    asked = parser.parse_args().sections or list(SECTIONS)
+    if unknown := set(asked) - set(SECTIONS):
+        parser.error(f"no section is named {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    page = README.read_text() if README.exists() else ""
     missed, parts = 0, [INTRODUCTION]
     for command, introduction in SECTIONS.items():
-        run = subprocess.run(
-            [sys.executable, "-m", *f"benchmarks.{command}".split()], stdout=subprocess.PIPE, text=True
-        )
-        missed |= run.returncode
-        parts += [introduction, run.stdout]
+        text, status = measured(command) if command in asked else (kept(page, introduction), 0)
+        missed |= status
+        parts += [introduction, text]
     README.write_text("\n".join(parts))
     return missed
 
