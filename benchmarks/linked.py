@@ -14,7 +14,7 @@ import zmq
 
 from service.job import Job
 from service.link import Link
-from service.ownership import given_up, worker_supervisor
+from service.ownership import worker_supervisors
 from service.rundir import RunDirectory
 from service.settings import Settings
 
@@ -55,10 +55,11 @@ class Run:
 async def linked(name: str, settings: Settings) -> AsyncIterator[Linked]:
     """Start a worker as the service does, and wait until it is ready."""
     directory = RunDirectory.open(None, f"bench-{os.getpid()}-{name}")
-    supervisor = worker_supervisor(directory, settings)
+    (supervisor,) = worker_supervisors(directory, settings)
     supervisor.start()
     context: zmq.Context[Any] = zmq.Context()
-    link = Link(context, directory.address, lambda: given_up(directory))
+    files = directory.worker(0)
+    link = Link(context, files.address, files.given_up)
     link.start()
     try:
         gives_up = time.monotonic() + START_TIMEOUT_S
