@@ -1,5 +1,6 @@
 """Processor time that a server takes while nobody asks it anything, all its processes together."""
 
+import contextlib
 import json
 import time
 import urllib.request
@@ -51,7 +52,8 @@ def await_models(url: str) -> None:
     """Poll until every text model is ready."""
     gives_up = time.monotonic() + MODEL_TIMEOUT_S
     while True:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        states = {"unknown"}
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
             states = set(json.load(answer)["models"].values())
         if states <= {"ready"}:
             return

@@ -24,7 +24,8 @@ class Admission:
         ledger: what all API processes have admitted.
         max_jobs: requests admitted at once.
         max_bytes: memory that all of them together may need; a single larger one is admitted when it is alone.
-        wait_s: seconds until a job that comes now would begin to be computed, as foretold.
+        wait_s: seconds until a job that comes now would begin to be computed, as foretold, whatever kind it is of.
+        drain_s: seconds until all that waits now has been computed; `wait_s` if None.
         on_change: told the number of requests that this process has admitted.
 
     """
@@ -35,12 +36,14 @@ class Admission:
         max_jobs: int,
         max_bytes: int,
         wait_s: Callable[[], float] = lambda: 0.0,
+        drain_s: Callable[[], float] | None = None,
         on_change: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.max_jobs = max_jobs
         self.max_bytes = max_bytes
         self._ledger = ledger
         self._wait_s = wait_s
+        self._drain_s = drain_s or wait_s
         self._on_change = on_change
         self._open: dict[Reservation, None] = {}
 
@@ -77,17 +80,18 @@ class Admission:
     def check_deadline(self, deadline_s: float, wait_s: float, own_s: float = 0.0) -> None:
         """Raise Overloaded if a job that waits for `wait_s` and takes `own_s` would be late.
 
-        A job that need not wait is always tried: what it takes is only foretold.
+        A job that need not wait is always tried: what it takes is only foretold. One that is late already is not
+        refused for what waits.
         """
         left_s = deadline_s - time.monotonic()
-        if wait_s > 0 and wait_s + own_s > left_s:
+        if wait_s > 0 and wait_s + own_s > left_s > 0:
             foretold = f"about {wait_s + own_s:.3g} s, {max(left_s, 0):.3g} s before its deadline"
             again_s = min(max(wait_s + own_s - left_s, 1.0), _LONGEST_RETRY_S)
             raise Overloaded(f"The request would have to wait: it would take {foretold}.", retry_after_s=again_s)
 
     def _retry_after_s(self) -> float:
         """When what waits now has been computed, at the rate measured."""
-        return min(max(self._wait_s(), 1.0), _LONGEST_RETRY_S)
+        return min(max(self._drain_s(), 1.0), _LONGEST_RETRY_S)
 
     def _check_bytes(self, more_bytes: int, own_bytes: int) -> None:
         others = self._ledger.bytes - own_bytes
@@ -102,10 +106,10 @@ class Admission:
     def _evict_stalled(self) -> bool:
         """End the request whose body has stalled for longest; false if none has."""
         now_s = time.monotonic()
-        stalled = [each for each in self._open if each.on_evict and now_s - each.progress_s > STALLED_S]
+        stalled = [each for each in self._open if each.on_evict and now_s - each.last_came_s() > STALLED_S]
         if not stalled:
             return False
-        min(stalled, key=lambda each: each.progress_s).evict()
+        min(stalled, key=lambda each: each.last_came_s()).evict()
         return True
 
     def evict_all_stalled(self) -> None:
@@ -122,14 +126,15 @@ class Admission:
 class Reservation:
     """One request's room; a context manager that gives it back, once however often it is closed.
 
-    `progress_s` is when the last part of its body came, and `on_evict` ends a request whose body is being read.
+    `last_came_s` tells when the last part of its body came, and `on_evict` ends a request whose body is being read.
     """
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self._bytes = 0
         self._open = True
-        self.progress_s = time.monotonic()
+        now_s = time.monotonic()
+        self.last_came_s: Callable[[], float] = lambda: now_s
         self.on_evict: Callable[[], None] | None = None
 
     def resize(self, needed_bytes: int) -> None:

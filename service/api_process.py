@@ -9,8 +9,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import uvicorn
@@ -43,6 +44,11 @@ class Server(uvicorn.Server):
             signal.signal(number, signal.SIG_IGN)
         yield
 
+    def _is_writing(self) -> bool:
+        """Whether an answer is still on its way to a client that reads slowly."""
+        connections: Iterable[Any] = self.server_state.connections
+        return any(each.transport is not None and each.transport.get_write_buffer_size() for each in connections)
+
     async def main_loop(self) -> None:
         """Look around less often than uvicorn does, which keeps an idle server asleep."""
         seconds_due = 0  # on_tick counts tenths of seconds, and renews the Date header at each whole one
@@ -63,7 +69,8 @@ class Server(uvicorn.Server):
             assert state is not None
             state.draining = True
             state.admission.evict_all_stalled()
-            self.should_exit = state.admission.jobs == 0 or time.monotonic() >= self._drained_by_s
+            busy = state.admission.jobs > 0 or self._is_writing()
+            self.should_exit = not busy or time.monotonic() >= self._drained_by_s
         return await super().on_tick(counter)
 
 

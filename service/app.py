@@ -84,7 +84,12 @@ async def serving(settings: Settings, directory: RunDirectory) -> AsyncIterator[
     pulses = [Pulse(files.pulse) for files in workers]
     dispatch = Dispatch(links, pulses, ledger)
     admission = Admission(
-        ledger, settings.max_queue_jobs, settings.max_pending_bytes, dispatch.wait_s, metrics.admitted
+        ledger,
+        settings.max_queue_jobs,
+        settings.max_pending_bytes,
+        dispatch.wait_s,
+        dispatch.drain_s,
+        metrics.admitted,
     )
     state = ServiceState(settings, dispatch, admission, metrics, str(directory.metrics))
     if threading.current_thread() is threading.main_thread():

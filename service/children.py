@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 _STATUS_WITHIN_S = 1.0
+_FORK_WITHIN_S = 5.0
+_LOAD_WITHIN_S = 120.0
 
 
 class Process(Protocol):
@@ -79,6 +81,7 @@ class Template:
                 command, stdin=subprocess.DEVNULL, env=dict(environment), pass_fds=[theirs.fileno()]
             )
         self._statuses: dict[int, int] = {}
+        self._has_forked = False
 
     @property
     def alive(self) -> bool:
@@ -86,18 +89,22 @@ class Template:
         return self._process.poll() is None
 
     def fork(self) -> "Forked":
-        """A new child, as soon as the template has loaded. Raises OSError if the template is gone."""
+        """A new child, as soon as the template has loaded. Raises OSError or ValueError if the template is gone."""
         ours, theirs = os.pipe()
         try:
             socket.send_fds(self._control, [b"fork"], [ours])
-            while (pid := self._heard()) is None:
-                pass
-        except OSError:
+            pid, end_s = None, time.monotonic() + (_FORK_WITHIN_S if self._has_forked else _LOAD_WITHIN_S)
+            while pid is None:
+                if not _readable(self._control.fileno(), end_s - time.monotonic()):
+                    raise TimeoutError("it does not answer")
+                pid = self._heard()
+            self._has_forked = True
+            return Forked(pid, theirs, self)
+        except (OSError, ValueError):  # ValueError: it was closed meanwhile
             os.close(theirs)
             raise
         finally:
             os.close(ours)
-        return Forked(pid, theirs, self)
 
     def status_of(self, pid: int) -> int:
         """What a child that has ended ended with; −1 if the template can tell it no more."""

@@ -14,7 +14,7 @@ def worker_devices(setting: str) -> list[str]:
     for name in setting.split(","):
         gpus = _count_gpus() if name in ("auto", "cuda") else 0
         devices += [f"cuda:{i}" for i in range(gpus)] or [cpu if name == "auto" else name]
-    return devices
+    return [name for i, name in enumerate(devices) if name == "cpu" or name not in devices[:i]]
 
 
 def _count_gpus() -> int:

@@ -26,7 +26,7 @@ class Dispatch:
         self.links = tuple(links)
         self._pulses = tuple(pulses)
         self._ledger = ledger
-        self._expected_s = [0.0] * len(self.links)
+        self._expected_s = {(worker, texts): 0.0 for worker in range(len(self.links)) for texts in (False, True)}
 
     def start(self) -> None:
         """Connect all links."""
@@ -59,11 +59,15 @@ class Dispatch:
 
     def check(self) -> None:
         """Raise Unavailable if no worker has been up yet, or none comes up any more."""
-        self._choose()
+        self._choose(None)
 
     def wait_s(self) -> float:
-        """Seconds until a job that comes now would begin to be computed, as foretold."""
-        return min(self._wait_s(worker) for worker in range(len(self.links)))
+        """Seconds until tensors that come now would begin to be computed, as foretold; texts wait longer."""
+        return min(self._wait_s(worker, texts=False) for worker in range(len(self.links)))
+
+    def drain_s(self) -> float:
+        """Seconds until all that waits now has been computed."""
+        return min(self._wait_s(worker, texts=True) for worker in range(len(self.links)))
 
     async def compute(self, job: Job, reservation: Reservation) -> dict[str, Any]:
         """The job's result from the worker that has least to do; from another if none comes up for the first.
@@ -72,40 +76,47 @@ class Dispatch:
             ServiceError: what the job ended in; Overloaded if it would be late, Unavailable if there is no worker.
 
         """
+        texts = job.kind == "text"
         while True:
-            worker = self._choose()
+            worker = self._choose(job)
             link = self.links[worker]
             own_s = link.forecast.expect_s(job)
-            reservation.check_deadline(job.deadline_s, self._wait_s(worker), own_s)
+            reservation.check_deadline(job.deadline_s, self._wait_s(worker, texts=texts), own_s)
             try:
-                with self._expecting(worker, own_s):
+                with self._expecting(worker, own_s, texts=texts):
                     return await link.compute(job)
             except Unavailable:
                 if link.worker.state != "failed" or all(each.worker.state == "failed" for each in self.links):
                     raise
 
-    def _choose(self) -> int:
+    def _choose(self, job: Job | None) -> int:
+        texts = job is not None and job.kind == "text"
         for states in (("ready",), ("restarting",)):
             able = [i for i, link in enumerate(self.links) if link.worker.state in states]
+            if job is not None and texts:
+                able = [i for i in able if self.links[i].worker.has_model(job.options.get("model"))] or able
             if able:
-                return min(able, key=self._wait_s)
+                return min(able, key=lambda worker: self._wait_s(worker, texts=texts))
         for link in self.links:
             link.check()
         raise AssertionError("a worker that is starting or failed is refused by its link")
 
-    def _wait_s(self, worker: int) -> float:
-        return max(self._ledger.seconds(worker) - self._pulses[worker].done_s(), 0.0)
+    def _wait_s(self, worker: int, *, texts: bool) -> float:
+        """Tensors go between the forwards of texts and wait for other tensors only; texts wait for all."""
+        before_s = self._ledger.seconds(worker) + (self._ledger.seconds(worker, texts=True) if texts else 0.0)
+        return max(before_s - self._pulses[worker].done_s(), 0.0)
 
     @contextmanager
-    def _expecting(self, worker: int, seconds: float) -> Iterator[None]:
+    def _expecting(self, worker: int, seconds: float, *, texts: bool) -> Iterator[None]:
         """Write down that a worker is busy for so long, while the job has no outcome."""
-        self._add(worker, seconds)
+        self._add(worker, seconds, texts=texts)
         try:
             yield
         finally:
-            self._add(worker, -seconds)
+            self._add(worker, -seconds, texts=texts)
 
-    def _add(self, worker: int, seconds: float) -> None:
+    def _add(self, worker: int, seconds: float, *, texts: bool) -> None:
         owed = self.links[worker].owed  # when nothing is owed, rounding errors are forgotten as well
-        self._expected_s[worker] = self._expected_s[worker] + seconds if owed or seconds > 0 else 0.0
-        self._ledger.set_seconds(worker, max(self._expected_s[worker], 0.0))
+        expected_s = self._expected_s[worker, texts] + seconds if owed or seconds > 0 else 0.0
+        self._expected_s[worker, texts] = expected_s
+        self._ledger.set_seconds(worker, max(expected_s, 0.0), texts=texts)

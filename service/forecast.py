@@ -27,8 +27,8 @@ class Forecast:
         return self._factors.get(job.group, self._overall) * self.cost_model.predict_s(job.cost, False)
 
     def learn(self, job: Job, took_s: float) -> None:
-        """Take in what a job took of the device; of a batch, its share."""
-        if self.cost_model is None:
+        """Take in what a job took of the device; of a batch, its share. What was not computed teaches nothing."""
+        if self.cost_model is None or took_s <= 0:
             return
         factor = took_s / self.cost_model.predict_s(job.cost, False)
         self._overall = _moved(self._overall, factor)

@@ -8,7 +8,7 @@ import zlib
 from starlette.requests import Request
 
 from service.admission import JSON_MEMORY_FACTOR, STALLED_S, Reservation
-from service.errors import BodyTooSlow, Invalid, NotJson, NotUnderstood, TooLarge
+from service.errors import BodyTooSlow, DeadlinePassed, Invalid, NotJson, NotUnderstood, TooLarge
 from service.settings import Settings
 
 _MOST_GZIP_MEMBERS = 16
@@ -54,21 +54,26 @@ def timeout_s(request: Request, settings: Settings) -> float:
     return min(seconds, settings.deadline_s)
 
 
-async def read_body(request: Request, settings: Settings, reservation: Reservation) -> bytes:
+async def read_body(
+    request: Request, settings: Settings, reservation: Reservation, deadline_s: float = math.inf
+) -> bytes:
     """The body, decompressed.
 
     Raises:
         BodyTooSlow: it did not arrive in time, or stalled while others waited for its place.
+        DeadlinePassed: it did not arrive before the request's own deadline.
         TooLarge: it is over the limit, as sent or after decompression.
         NotJson: broken gzip.
 
     """
     chunks, size = [], 0
+    began_s = time.monotonic()
+    reservation.last_came_s = lambda: request.scope.get("body_came_s", began_s)
+    patience_s = min(settings.body_timeout_s, deadline_s - began_s)
     try:
-        async with asyncio.timeout(settings.body_timeout_s) as patience:
+        async with asyncio.timeout(patience_s) as patience:
             reservation.on_evict = lambda: patience.reschedule(0.0)
             async for chunk in request.stream():
-                reservation.progress_s = time.monotonic()
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > settings.max_body_bytes:
@@ -76,10 +81,12 @@ async def read_body(request: Request, settings: Settings, reservation: Reservati
                 if "content-length" not in request.headers:
                     reservation.resize(size * JSON_MEMORY_FACTOR)
     except TimeoutError:
-        why = f"The body did not arrive within {settings.body_timeout_s:g} s."
         if reservation.on_evict is None:
             why = f"Nothing of the body came for {STALLED_S:g} s, and another request needed the place."
-        raise BodyTooSlow(why) from None
+            raise BodyTooSlow(why) from None
+        if patience_s < settings.body_timeout_s:
+            raise DeadlinePassed("The body did not arrive before the deadline.") from None
+        raise BodyTooSlow(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
     reservation.on_evict = None
     body = b"".join(chunks)
     if request.headers.get("content-encoding", "").strip().lower() == "gzip":

@@ -20,3 +20,8 @@ class WorkerState:
         """The entry of /health/ready."""
         told = {"pid": self.pid, "device": self.device, "state": self.state}
         return told | ({"why": self.why} if self.why else {})
+
+    def has_model(self, name: str | None) -> bool:
+        """Whether it has loaded this text model, or the first if None."""
+        loaded = [entry["state"] == "ready" for entry in self.models if name in (None, entry["name"])]
+        return bool(loaded) and loaded[0]

@@ -20,7 +20,8 @@ class Ledger:
 
     Args:
         path: the file, made if it is not there; None for a process that shares with none.
-        workers: how many workers serve, each with a column of the seconds that it is expected to need.
+        workers: how many workers serve, each with columns of the seconds that it is expected to need, for tensors
+            and for texts.
 
     Raises:
         OSError: every row belongs to a process that lives.
@@ -28,7 +29,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path | None = None, workers: int = 1) -> None:
-        columns = _SECONDS + workers
+        columns = _SECONDS + 2 * workers
         size = _ROWS * columns * 8
         with contextlib.ExitStack() as claiming:
             descriptor = -1
@@ -58,23 +59,24 @@ class Ledger:
         """Memory that all of them may need."""
         return int(self._table[_BYTES].sum())
 
-    def seconds(self, worker: int) -> float:
-        """Seconds that this worker is expected to need for the jobs of all processes."""
-        return float(self._table[_SECONDS + worker].sum())
+    def seconds(self, worker: int, *, texts: bool = False) -> float:
+        """Seconds that this worker is expected to need for the tensors, or the texts, of all processes."""
+        return float(self._table[_SECONDS + 2 * worker + texts].sum())
 
     def add(self, *, jobs: int = 0, size_bytes: int = 0) -> None:
         """Change this process's counts."""
         self._table[_JOBS, self._row] += jobs
         self._table[_BYTES, self._row] += size_bytes
 
-    def set_seconds(self, worker: int, seconds: float) -> None:
-        """Tell what this process's jobs are expected to take of a worker."""
-        self._table[_SECONDS + worker, self._row] = seconds
+    def set_seconds(self, worker: int, seconds: float, *, texts: bool = False) -> None:
+        """Tell what this process's jobs of tensors, or of texts, are expected to take of a worker."""
+        self._table[_SECONDS + 2 * worker + texts, self._row] = seconds
 
     def sweep(self) -> None:
         """Take out what processes that died had admitted."""
         for row in np.flatnonzero(self._table[_PID]):
-            if not _lives(int(self._table[_PID, row])):
+            pid = self._table[_PID, row]
+            if not _lives(int(pid)) and self._table[_PID, row] == pid:  # it may have been claimed again meanwhile
                 self._table[:, row] = 0
 
     def close(self) -> None:

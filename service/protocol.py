@@ -1,5 +1,6 @@
 """uvicorn's HTTP protocol, reading ahead: a body of ordinary size wakes the application once, not once per 64 KiB."""
 
+import time
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -35,6 +36,7 @@ def limited_protocol(max_header_bytes: int) -> type[HttpToolsProtocol]:
             if cycle.response_complete:
                 return
             cycle.body += body
+            cycle.scope["body_came_s"] = time.monotonic()
             if len(cycle.body) > READ_AHEAD_BYTES:
                 self.flow.pause_reading()
                 cycle.message_event.set()

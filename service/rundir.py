@@ -162,10 +162,11 @@ class WorkerFiles:
 def _remove_if_empty(path: Path) -> None:
     last = RunDirectory(path)
     with contextlib.suppress(OSError), contextlib.ExitStack() as held:
-        if all(last.lock(name) for name in ("members", "workers")):
-            held.callback(shutil.rmtree, path, ignore_errors=True)
+        alone = all(last.lock(name) for name in ("members", "workers"))
         for file in last._locks.values():
             held.callback(file.close)
+        if alone:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def sweep(base: Path) -> None:

@@ -17,7 +17,7 @@ from service.supervisor import Child, Supervisor
 log = structlog.get_logger()
 
 _WORKER_END_S = 5.0
-_REFUSALS_S = 2.0
+_REFUSALS_S = 5.0
 """What an API process may need to refuse the rest, after the time to drain."""
 
 

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     max_queue_jobs: int = Field(
         256,
         ge=1,
-        description="Requests admitted at once, shared out among the API processes.",
+        description="Requests admitted at once, by all API processes together.",
     )
     max_batch_cost: int = Field(1 << 24, ge=1, description="Score elements of one batch; a larger job runs alone.")
     max_batch_jobs: int = Field(64, ge=1, le=4096, description="Jobs of one batch.")

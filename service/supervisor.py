@@ -27,6 +27,7 @@ START_WITHIN_S = 120.0
 _FAST_TRIES = 3
 _SLOW_RETRY_S = 10.0
 _LOOK_EVERY_S = 0.5
+_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -122,45 +123,59 @@ class Supervisor:
     def _environment(self) -> dict[str, str]:
         return {**os.environ, **(self._child.environment or {})}
 
-    def _spawn(self) -> None:
+    def _spawn(self) -> bool:
+        """Start the child; false if that failed, or all is to stop."""
         with self._spawning:
             if self._stopping.is_set():
-                return
-            process: Process | None = None
-            if self._template is not None:
-                self._forking = True
-                try:
-                    process = self._template.fork()
-                except OSError as error:
-                    if self._stopping.is_set():
-                        return
-                    log.warning("template died", child=self._child.name, why=str(error))
-                finally:
-                    self._forking = False
-            process = process or Started(self._child.module, self._environment(), self._child.pass_fds)
+                return False
+            try:
+                process = self._forked() or Started(self._child.module, self._environment(), self._child.pass_fds)
+            except OSError as error:  # no memory, no descriptors, no process ids
+                if not self._stopping.is_set():
+                    log.error("child cannot be started", child=self._child.name, why=str(error))
+                return False
             process.tell(orjson.dumps(dict(self._child.brief)) + b"\n")
             self._began_s = time.monotonic()
             self._process = process
+            return True
+
+    def _forked(self) -> Process | None:
+        """A child of the template; None if there is none any more. Raises OSError if all is to stop."""
+        if self._template is None:
+            return None
+        self._forking = True
+        try:
+            return self._template.fork()
+        except (OSError, ValueError) as error:
+            if self._stopping.is_set():
+                raise OSError("stopping") from None
+            log.warning("template lost", child=self._child.name, why=str(error))
+            self._template.close()
+            return None
+        finally:
+            self._forking = False
 
     def _watch(self) -> None:
         failures = 0
-        self._spawn()
         while not self._stopping.is_set():
-            assert self._process is not None
-            process = self._process
-            status = self._ended(process)
-            if self._stopping.is_set():
-                return
-            with self._spawning:
-                process.close()
-            failures = 0 if self._child.came_up(process.pid) else failures + 1
-            log.error("child died", child=self._child.name, pid=process.pid, status=status, failures=failures)
-            self._on_death(process.pid)
+            status: int | None = None
+            if self._spawn():
+                assert self._process is not None
+                process = self._process
+                status = self._ended(process)
+                if self._stopping.is_set():
+                    return
+                with self._spawning:
+                    process.close()
+                failures = 0 if self._child.came_up(process.pid) else failures + 1
+                log.error("child died", child=self._child.name, pid=process.pid, status=status, failures=failures)
+                self._on_death(process.pid)
+            elif not self._stopping.wait(_PAUSE_S):
+                failures += 1
             if failures >= _FAST_TRIES:
                 tries = f"The {self._child.name} ended {failures} times before it was up"
                 self._on_give_up(f"{tries}; last status {status}.")
                 self._stopping.wait(_SLOW_RETRY_S)
-            self._spawn()
 
     def _ended(self, process: Process) -> int | None:
         """Its exit status once it ended, by itself or because it was in trouble; None when all is to stop."""
@@ -188,4 +203,8 @@ class Supervisor:
                 if self._template is not None:
                     self._template.close()
                 self._no_template_before_s = time.monotonic() + _SLOW_RETRY_S
-                self._template = Template(self._child.module, self._environment())
+                try:
+                    self._template = Template(self._child.module, self._environment())
+                except OSError as error:
+                    self._template = None
+                    log.error("template cannot be started", child=self._child.name, why=str(error))

@@ -110,6 +110,8 @@ class Worker:
             if batch.jobs[0].kind == "text":
                 return self._text_results(batch, situation)
             return self._tensor_results(batch, situation.meanwhile)
+        except ContextLost:  # by tensors between two forwards of a text
+            raise
         except Exception as error:
             raised = self._failure(batch.jobs[0], error)
         raise raised
@@ -119,7 +121,8 @@ class Worker:
 
         def pause() -> None:
             threads = torch.get_num_threads()
-            situation.between()
+            with torch.autocast(self.device.type, enabled=False):
+                situation.between()
             torch.set_num_threads(threads)
 
         autocast = self.settings.autocast
@@ -159,7 +162,8 @@ class Worker:
             return _Failure(Invalid.field(path_of(error.field, *error.index), str(error)))
         if _is_out_of_memory(error):
             fits = self.memory.fits(job.group, job.cost)
-            sentence = f"The device has no memory for a job of cost {job.cost}; {fits}: send fewer queries or keys."
+            less = "fewer or shorter texts" if job.kind == "text" else "fewer queries or keys"
+            sentence = f"The device has no memory for a job of cost {job.cost}; {fits}: send {less}."
             return _Failure(TooLarge(sentence), out_of_memory=True)
         if _lost_the_context(error):
             log.critical("device context lost", group=job.group, cost=job.cost, exc_info=error)

@@ -142,13 +142,16 @@ class WorkerLoop:
         self._metrics.waiting(len(self._batcher))
 
     def _compute_next(self, fits: Callable[[Job], bool]) -> None:
-        late = self._batcher.expire(time.monotonic())
-        with self._mailbox.lock:
+        with self._mailbox.lock:  # between two forwards of texts the attendant may be at the batcher as well
+            late = self._batcher.expire(time.monotonic())
             self._mailbox.answer(Outcome(job.id, error=_TOO_LATE.to_wire()) for job in late)
-        batch = self._take_ahead() or self._batcher.take(fits)
-        self._metrics.waiting(len(self._batcher))
-        if batch is not None:
-            self._compute(batch, fits)
+            batch = self._take_ahead() or self._batcher.take(fits)
+            self._metrics.waiting(len(self._batcher))
+            if batch is None:
+                return
+            interrupted = self._announced
+            self._announce((*interrupted, *batch.jobs))
+        self._compute(batch, fits, interrupted)
 
     def _take_ahead(self) -> Batch | None:
         """What is left of the batch that was formed while the last one was computed."""
@@ -174,9 +177,7 @@ class WorkerLoop:
             self._receive()
         self._compute_next(lambda job: job.kind != "text")
 
-    def _compute(self, batch: Batch, fits: Callable[[Job], bool]) -> None:
-        interrupted = self._announced
-        self._announce((*interrupted, *batch.jobs))
+    def _compute(self, batch: Batch, fits: Callable[[Job], bool], interrupted: tuple[Job, ...]) -> None:
         situation = Situation(
             all_cores=self._batcher.cost_model.device_s(batch.cost, batch.padded) > ALL_CORES_FROM_S,
             cancelled=self._cancelled,

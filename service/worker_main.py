@@ -75,7 +75,8 @@ def _serve(worker_type: type[Worker], settings: Settings, directory: RunDirector
     loop = WorkerLoop(worker, batcher, context, files.address, announcement, pulse, WorkerMetrics(), desk)
     threading.Thread(target=_end_with_stdin, args=(loop, directory, settings.drain_s), daemon=True).start()
     directory.up(os.getpid()).touch()
-    files.gave_up.unlink(missing_ok=True)
+    for of_the_past in (files.gave_up, files.failure):
+        of_the_past.unlink(missing_ok=True)
     log.info("worker ready", device=str(worker.device), pid=os.getpid(), cost_model=str(cost_model))
     gc.freeze()  # what was imported stays: the collector need not look at it again
     gc.set_threshold(10_000, 20, 20)

@@ -34,7 +34,7 @@ async def answer(request: Request, state: ServiceState, route: str, build: Build
     deadline_s = time.monotonic() + patience_s
     state.dispatch.check()
     with state.admission.reserve(expected_bytes * JSON_MEMORY_FACTOR, deadline_s) as reservation:
-        body = await read_body(request, settings, reservation)
+        body = await read_body(request, settings, reservation, deadline_s)
         request.scope["body_read"] = True
         arrived_s = time.monotonic()
         job_id = state.dispatch.new_job_id()

@@ -118,6 +118,61 @@ def test_half_sent_bodies_give_way_to_a_request_that_is_whole(busy: Any, read_an
     busy.is_right()
 
 
+def test_a_body_that_comes_steadily_keeps_its_place_however_slow_it_is(
+    busy: Any, read_answer: Any, refused: Refused
+) -> None:
+    body = json.dumps(SMALL).encode() + b" " * 60
+    with contextlib.ExitStack() as held:
+        head = HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
+        steady = [held.enter_context(busy.send_raw(head)) for _ in range(3)]
+        for place in range(0, len(body), 3):
+            for connection in steady:
+                connection.sendall(body[place : place + 3])
+            time.sleep(0.1)
+            if place == 3 * (len(body) // 3 - 1):
+                refused(busy.client.post("/attention", json=SMALL), 429, "3 places")
+        assert [read_answer(connection).status_code for connection in steady] == [200] * 3
+
+
+def test_a_body_that_outlasts_its_own_deadline_is_504(busy: Any, read_answer: Any, refused: Refused) -> None:
+    began_s = time.monotonic()
+    with busy.send_raw(HEAD + b"X-Request-Timeout: 0.5\r\nContent-Length: 99\r\n\r\n{") as connection:
+        refused(read_answer(connection), 504, "before the deadline")
+    assert time.monotonic() - began_s < 2
+
+
+def test_tensors_are_not_refused_for_texts_that_they_need_not_wait_for(start_server: Callable[..., Any]) -> None:
+    server = start_server(models="default", cpu_threads=1)
+    server.post("/loss", {"text": "I love programming"}, headers={"X-Request-Timeout": "60"})
+    text = json.dumps({"text": ["word " * 400] * 8, "order": {"permutations": 8}})
+
+    def ask(_: int) -> int:
+        with server.make_client() as client:
+            return client.post("/loss", content=text).status_code
+
+    with ThreadPoolExecutor(3) as pool:
+        server.client.post("/loss", content=text).raise_for_status()
+        asking = pool.map(ask, range(3))
+        while metric(server, "attnloss_admitted_requests") < 3:
+            time.sleep(0.01)
+        server.post("/attention", SMALL, headers={"X-Request-Timeout": "3"})
+        assert list(asking) == [200] * 3
+
+
+def test_an_answer_that_is_read_slowly_is_sent_whole_before_the_server_ends(start_server: Callable[..., Any]) -> None:
+    server = start_server()
+    body = json.dumps({"query": [[0.0]] * 1800, "key": [[0.0]] * 1800, "return": ["weights"]}).encode()
+    with server.send_raw(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body) as connection:
+        first = connection.recv(100)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(3)
+        received = len(first)
+        while part := connection.recv(1 << 20):
+            received += len(part)
+    assert received > 1800 * 1800 * 4
+    assert server.process.wait(10) == 0
+
+
 def test_a_draining_server_says_so_to_new_connections_and_probes(start_server: Callable[..., Any]) -> None:
     server = start_server(cpu_threads=1)
     answers: list[httpx.Response] = []

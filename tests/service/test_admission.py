@@ -163,7 +163,8 @@ def test_a_body_that_stalled_gives_its_place_to_another_request() -> None:
     slow, slower = admission.reserve(10), admission.reserve(10)
     for reservation, name, ago_s in ((slow, "slow", 1), (slower, "slower", 2)):
         reservation.on_evict = lambda name=name: ended.append(name)  # type: ignore[misc]
-        reservation.progress_s = time.monotonic() - STALLED_S - ago_s
+        came_s = time.monotonic() - STALLED_S - ago_s
+        reservation.last_came_s = lambda came_s=came_s: came_s  # type: ignore[misc]
     admission.reserve(1)
     assert ended == ["slower"]
     slower.resize(50)
@@ -176,7 +177,7 @@ def test_a_body_that_comes_on_keeps_its_place_and_so_does_one_that_was_read() ->
     admission = Admission(Ledger(), 2, 100)
     coming, read = admission.reserve(1), admission.reserve(1)
     coming.on_evict = lambda: pytest.fail("it came on")
-    read.progress_s -= 99
+    read.last_came_s = lambda: time.monotonic() - 99
     with pytest.raises(Overloaded):
         admission.reserve(1)
 
@@ -187,7 +188,11 @@ def test_at_shutdown_every_stalled_body_is_ended() -> None:
     for number in range(3):
         reservation = admission.reserve(1)
         reservation.on_evict = lambda number=number: ended.append(number)  # type: ignore[misc]
-        reservation.progress_s -= 99
+        reservation.last_came_s = lambda: time.monotonic() - 99
     admission.evict_all_stalled()
     assert sorted(ended) == [0, 1, 2]
     assert admission.jobs == 0
+
+
+def test_one_that_is_late_already_is_not_refused_for_what_waits() -> None:
+    Admission(Ledger(), 9, 100).check_deadline(time.monotonic() - 1, wait_s=5.0)

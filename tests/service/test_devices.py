@@ -39,3 +39,7 @@ def test_cuda_without_a_gpu_is_left_to_the_worker_to_refuse(monkeypatch: pytest.
 def test_a_device_that_is_none_is_refused(setting: str) -> None:
     with pytest.raises(ValidationError):
         Settings(device=setting)
+
+
+def test_a_gpu_that_is_named_twice_has_one_worker(gpus: pytest.MonkeyPatch) -> None:
+    assert worker_devices("cuda,cuda:0") == ["cuda:0", "cuda:1"]

@@ -65,3 +65,11 @@ def test_it_remembers_a_bounded_number_of_groups(monkeypatch: pytest.MonkeyPatch
     for group in "abcd":
         forecast.learn(a_job(group=group), 0.1)
     assert len(forecast._factors) == 3
+
+
+def test_a_job_that_was_never_computed_teaches_nothing() -> None:
+    forecast = a_forecast()
+    forecast.learn(a_job(), 0.5)
+    for _ in range(50):
+        forecast.learn(a_job(), 0.0)
+    assert forecast.expect_s(a_job()) == pytest.approx(0.5)

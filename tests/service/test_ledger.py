@@ -25,9 +25,10 @@ def test_every_process_sees_the_sums_over_all(tmp_path: Path) -> None:
     second.add(jobs=1, size_bytes=5)
     first.set_seconds(0, 1.5)
     second.set_seconds(1, 4.0)
+    second.set_seconds(1, 9.0, texts=True)
     for ledger in (first, second):
         assert (ledger.jobs, ledger.bytes) == (3, 15)
-        assert (ledger.seconds(0), ledger.seconds(1)) == (1.5, 4.0)
+        assert (ledger.seconds(0), ledger.seconds(1), ledger.seconds(1, texts=True)) == (1.5, 4.0, 9.0)
 
 
 def test_a_process_that_closes_takes_its_counts_with_it(tmp_path: Path) -> None:

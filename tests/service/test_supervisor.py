@@ -11,7 +11,9 @@ import psutil
 import pytest
 import structlog
 
+from service import children as children_module
 from service import supervisor as supervisor_module
+from service.children import Started
 from service.supervisor import Child, Supervisor
 
 CHILD = """
@@ -248,3 +250,31 @@ def test_a_child_that_does_not_come_up_in_time_is_killed(place: Path, monkeypatc
     until(lambda: reasons, within_s=20)
     child.stop(0.1)
     assert reasons[0].endswith("last status -9.")
+
+
+def test_a_template_that_hangs_is_given_up_and_the_child_started_afresh(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children_module, "_FORK_WITHIN_S", 0.5)
+    child = supervise_forks(place)
+    until(lambda: started(place))
+    os.kill(loaded_by(place)[0], signal.SIGSTOP)
+    os.kill(started(place)[-1], signal.SIGKILL)
+    until(lambda: len(started(place)) == 2)
+    assert loaded_by(place)[1] == started(place)[1], "it loaded the module itself"
+    assert child.stop(5) == 0
+
+
+def test_a_child_that_cannot_be_started_is_tried_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "_PAUSE_S", 0.05)
+    failures = iter([OSError("no memory"), OSError("no memory"), None])
+
+    def started_at_last(*arguments: Any) -> Started:
+        if (error := next(failures)) is not None:
+            raise error
+        return Started(*arguments)
+
+    monkeypatch.setattr(supervisor_module, "Started", started_at_last)
+    child = supervise(place)
+    until(lambda: started(place))
+    assert child.stop(5) == 0

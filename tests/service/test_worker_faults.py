@@ -1,6 +1,7 @@
 """What a worker does about faults of its device; they are put where production asks the device."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -181,3 +182,39 @@ def test_what_cannot_be_prepared_is_told_when_its_turn_comes(monkeypatch: pytest
     worker, batch = Worker(), Batch.of(jobs(1))
     worker.prepare(batch)
     assert error_of(worker.run(batch)[0]).status == 413
+
+
+def test_a_context_lost_by_tensors_between_two_forwards_of_a_text_ends_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = replace(a_job(0), kind="text")
+    worker = FaultyWorker(lambda batch: RuntimeError("CUDA error: assert"))
+
+    def forwards(jobs: Any, tokens: int, cancelled: Any, pause: Callable[[], None]) -> list[dict[str, Any]]:
+        pause()
+        return [{}]
+
+    monkeypatch.setattr("service.text.run.text_results", forwards)
+    with pytest.raises(ContextLost):
+        worker.run(Batch.of([text]), Situation(between=lambda: worker.run(Batch.of(jobs(1))) and None))
+
+
+def test_tensors_between_two_forwards_of_a_text_are_not_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"query": np.ones((9, 5)), "key": np.eye(9, 5), "dtype": "float64", "return": ["weights"]}
+    job = attention_job(fields, Settings(), b"1" * 16)
+    worker = Worker(Settings(device="cpu", autocast="bfloat16"))
+    found: list[Outcome] = []
+
+    def forwards(jobs: Any, tokens: int, cancelled: Any, pause: Callable[[], None]) -> list[dict[str, Any]]:
+        pause()
+        return [{"autocast": torch.is_autocast_enabled("cpu")}]
+
+    monkeypatch.setattr("service.text.run.text_results", forwards)
+
+    def between() -> None:
+        assert not torch.is_autocast_enabled("cpu")
+        found.extend(worker.run(Batch.of([job])))
+
+    (outcome,) = worker.run(Batch.of([replace(a_job(0), kind="text")]), Situation(between=between))
+    assert outcome.result is not None
+    assert found[0].error is None
