@@ -68,7 +68,7 @@ class Admission:
             self._ledger.sweep()
             if self._ledger.jobs >= self.max_jobs and not self._evict_stalled():
                 raise Overloaded(f"All {self.max_jobs} places are taken.", retry_after_s=self._retry_after_s())
-        self.check_deadline(deadline_s, self._wait_s())
+        self.check_deadline(deadline_s, self._wait_s)
         self._check_bytes(expected_bytes, 0)
         reservation = Reservation(self)
         reservation.resize(expected_bytes)
@@ -77,17 +77,19 @@ class Admission:
         self._on_change(self.jobs)
         return reservation
 
-    def check_deadline(self, deadline_s: float, wait_s: float, own_s: float = 0.0) -> None:
-        """Raise Overloaded if a job that waits for `wait_s` and takes `own_s` would be late.
+    def check_deadline(self, deadline_s: float, wait_s: Callable[[], float], own_s: float = 0.0) -> None:
+        """Raise Overloaded if a job that waits for `wait_s()` and takes `own_s` would be late.
 
         A job that need not wait is always tried: what it takes is only foretold. One that is late already is not
         refused for what waits.
         """
         left_s = deadline_s - time.monotonic()
-        if wait_s > 0 and wait_s + own_s > left_s > 0:
-            foretold = f"about {wait_s + own_s:.3g} s, {max(left_s, 0):.3g} s before its deadline"
-            again_s = min(max(wait_s + own_s - left_s, 1.0), _LONGEST_RETRY_S)
-            raise Overloaded(f"The request would have to wait: it would take {foretold}.", retry_after_s=again_s)
+        if _is_late(wait_s(), own_s, left_s):
+            self._ledger.sweep()
+            if _is_late(waits_s := wait_s(), own_s, left_s):
+                foretold = f"about {waits_s + own_s:.3g} s, and its deadline is {left_s:.3g} s away"
+                again_s = min(max(waits_s + own_s - left_s, 1.0), _LONGEST_RETRY_S)
+                raise Overloaded(f"The request would have to wait: it would take {foretold}.", retry_after_s=again_s)
 
     def _retry_after_s(self) -> float:
         """When what waits now has been computed, at the rate measured."""
@@ -146,7 +148,7 @@ class Reservation:
         self._admission._ledger.add(size_bytes=needed_bytes - self._bytes)
         self._bytes = needed_bytes
 
-    def check_deadline(self, deadline_s: float, wait_s: float, own_s: float) -> None:
+    def check_deadline(self, deadline_s: float, wait_s: Callable[[], float], own_s: float) -> None:
         """Raise Overloaded if the job would be late; see `Admission.check_deadline`."""
         self._admission.check_deadline(deadline_s, wait_s, own_s)
 
@@ -169,3 +171,7 @@ class Reservation:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_late(wait_s: float, own_s: float, left_s: float) -> bool:
+    return wait_s > 0 and wait_s + own_s > left_s > 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from service.admission import Reservation
@@ -81,7 +82,7 @@ class Dispatch:
             worker = self._choose(job)
             link = self.links[worker]
             own_s = link.forecast.expect_s(job)
-            reservation.check_deadline(job.deadline_s, self._wait_s(worker, texts=texts), own_s)
+            reservation.check_deadline(job.deadline_s, partial(self._wait_s, worker, texts=texts), own_s)
             try:
                 with self._expecting(worker, own_s, texts=texts):
                     return await link.compute(job)

@@ -147,6 +147,10 @@ class Worker:
             with contextlib.suppress(Exception):  # the batch's own turn meets it again, and tells it
                 self._ahead = (batch, *self._on_the_device(batch))
 
+    def forget_prepared(self) -> None:
+        """Give back what was sent ahead: the batch comes no more as it was."""
+        self._ahead = None
+
     def _on_the_device(self, batch: Batch) -> tuple[Batch, Collated]:
         """The batch as it is computed, autocast if that is set, and its tensors."""
         autocast = self.settings.autocast

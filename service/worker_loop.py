@@ -158,6 +158,7 @@ class WorkerLoop:
         ahead, self._ahead = self._ahead, None
         if ahead is None or self._cancelled.isdisjoint(job.id for job in ahead.jobs):
             return ahead
+        self._worker.forget_prepared()
         jobs = [job for job in ahead.jobs if job.id not in self._cancelled]
         return Batch.of(jobs) if jobs else None
 

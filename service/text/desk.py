@@ -102,11 +102,6 @@ class Desk:
         """The entries of GET /models."""
         return [state.told for state in self._models.values()]
 
-    @property
-    def loading(self) -> bool:
-        """Whether a model is being loaded, which nothing can interrupt."""
-        return self._threads[0].is_alive()
-
     def close(self) -> None:
         """End the tokenising after the job in hand; a model that still loads is left to the process's end."""
         self._arrived.put(None)
