@@ -88,12 +88,12 @@ class Admission:
             self._ledger.sweep()
             if _is_late(waits_s := wait_s(), own_s, left_s):
                 foretold = f"about {waits_s + own_s:.3g} s, and its deadline is {left_s:.3g} s away"
-                again_s = min(max(waits_s + own_s - left_s, 1.0), _LONGEST_RETRY_S)
+                again_s = _bounded(waits_s + own_s - left_s)
                 raise Overloaded(f"The request would have to wait: it would take {foretold}.", retry_after_s=again_s)
 
     def _retry_after_s(self) -> float:
         """When what waits now has been computed, at the rate measured."""
-        return min(max(self._drain_s(), 1.0), _LONGEST_RETRY_S)
+        return _bounded(self._drain_s())
 
     def _check_bytes(self, more_bytes: int, own_bytes: int) -> None:
         others = self._ledger.bytes - own_bytes
@@ -175,3 +175,7 @@ class Reservation:
 
 def _is_late(wait_s: float, own_s: float, left_s: float) -> bool:
     return wait_s > 0 and wait_s + own_s > left_s > 0
+
+
+def _bounded(retry_after_s: float) -> float:
+    return min(max(retry_after_s, 1.0), _LONGEST_RETRY_S)

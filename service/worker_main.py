@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -113,11 +114,8 @@ def warm_up(worker: Worker, kept: Path) -> CostModel:
     with contextlib.suppress(OSError, ValueError, TypeError):
         return CostModel(**orjson.loads(kept.read_bytes()))
 
-    def run(cost: int, jobs: int, padded: bool) -> None:
-        _forward(worker, cost, jobs, padded)
-
-    run(1 << 12, 2, padded=True)
-    cost_model = measure(run, small=1 << 10, large=1 << 18)
+    _forward(worker, 1 << 12, 2, padded=True)
+    cost_model = measure(partial(_forward, worker), small=1 << 10, large=1 << 18)
     kept.write_bytes(orjson.dumps(asdict(cost_model)))
     return cost_model
 

@@ -78,8 +78,9 @@ def serving(
 
 
 @contextlib.asynccontextmanager
-async def linked(context: zmq.Context[Any], address: str) -> AsyncIterator[Link]:
-    link = Link(context, address, lambda: None)
+async def linked(context: zmq.Context[Any], address: str, why: str | None = None) -> AsyncIterator[Link]:
+    """The API's end; `why` is what it is told of a worker that nobody starts any more."""
+    link = Link(context, address, lambda: why)
     link.start()
     try:
         yield link

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from service.errors import ComputeFailed, Unavailable
 from service.job import Job, Outcome
 from service.link import Link
 from service.messages import CANCEL, HELLO, JOB, STATE, job_from, outcome_frames
+from tests.service.links import linked
 
 
 class ScriptedWorker:
@@ -70,16 +71,6 @@ def worker(
         yield scripted
     finally:
         scripted.die()
-
-
-@contextlib.asynccontextmanager
-async def linked(context: zmq.Context[Any], address: str, why: str | None = None) -> AsyncIterator[Link]:
-    link = Link(context, address, lambda: why)
-    link.start()
-    try:
-        yield link
-    finally:
-        await link.close()
 
 
 async def until(condition: Any) -> None:
