@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 import zlib
+from collections.abc import Callable, Collection, Mapping
 
 from starlette.requests import Request
 
@@ -11,24 +12,28 @@ from service.admission import JSON_MEMORY_FACTOR, STALLED_S, Reservation
 from service.errors import BodyTooSlow, DeadlinePassed, Invalid, NotJson, NotUnderstood, TooLarge
 from service.settings import Settings
 
+_WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+"""How zlib reads each coding."""
+
 _MOST_GZIP_MEMBERS = 16
 """zlib copies what follows a member, so many small ones cost their square."""
 
 
-def check_headers(request: Request, settings: Settings) -> int:
+def check_headers(request: Request, settings: Settings, media_types: Collection[str] = ()) -> int:
     """The number of bytes that the body is expected to take.
 
     Raises:
-        NotUnderstood: a content type other than JSON, an encoding other than gzip.
+        NotUnderstood: a content type other than JSON and `media_types`, an encoding other than gzip and deflate.
         TooLarge: a Content-Length over the limit.
 
     """
     content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if content_type != "application/json" and not content_type.endswith("+json"):
-        raise NotUnderstood(f"Expected Content-Type application/json, came {content_type}.")
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
-    if coding not in ("identity", "gzip"):
-        raise NotUnderstood(f"Expected Content-Encoding gzip or none, came {coding}.")
+    known = content_type == "application/json" or content_type.endswith("+json") or content_type in media_types
+    if not known:
+        expected = " or ".join(["application/json", *media_types])
+        raise NotUnderstood(f"Expected Content-Type {expected}, came {content_type}.")
+    if (coding := _coding(request)) not in ("identity", *_WINDOW_BITS):
+        raise NotUnderstood(f"Expected Content-Encoding gzip, deflate or none, came {coding}.")
     length = request.headers.get("content-length")
     if length is None:
         return 0
@@ -54,16 +59,28 @@ def timeout_s(request: Request, settings: Settings) -> float:
     return min(seconds, settings.deadline_s)
 
 
+def _coding(request: Request) -> str:
+    return request.headers.get("content-encoding", "identity").strip().lower()
+
+
+def _json_memory_bytes(headers: Mapping[str, str], size: int) -> int:
+    return size * JSON_MEMORY_FACTOR
+
+
 async def read_body(
-    request: Request, settings: Settings, reservation: Reservation, deadline_s: float = math.inf
+    request: Request,
+    settings: Settings,
+    reservation: Reservation,
+    deadline_s: float = math.inf,
+    memory_bytes: Callable[[Mapping[str, str], int], int] = _json_memory_bytes,
 ) -> bytes:
-    """The body, decompressed.
+    """The body, decompressed; `memory_bytes` tells what one of so many bytes may take while it is decoded.
 
     Raises:
         BodyTooSlow: it did not arrive in time, or stalled while others waited for its place.
         DeadlinePassed: it did not arrive before the request's own deadline.
         TooLarge: it is over the limit, as sent or after decompression.
-        NotJson: broken gzip.
+        NotJson: broken gzip or deflate.
 
     """
     chunks, size = [], 0
@@ -79,7 +96,7 @@ async def read_body(
                 if size > settings.max_body_bytes:
                     raise TooLarge(_too_large(size, settings))
                 if "content-length" not in request.headers:
-                    reservation.resize(size * JSON_MEMORY_FACTOR)
+                    reservation.resize(memory_bytes(request.headers, size))
     except TimeoutError:
         if reservation.on_evict is None:
             why = f"Nothing of the body came for {STALLED_S:g} s, and another request needed the place."
@@ -89,31 +106,31 @@ async def read_body(
         raise BodyTooSlow(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
     reservation.on_evict = None
     body = b"".join(chunks)
-    if request.headers.get("content-encoding", "").strip().lower() == "gzip":
-        body = await asyncio.to_thread(decompress, body, settings)
-        reservation.resize(len(body) * JSON_MEMORY_FACTOR)
+    if (coding := _coding(request)) != "identity":
+        body = await asyncio.to_thread(decompress, body, settings, coding)
+        reservation.resize(memory_bytes(request.headers, len(body)))
     return body
 
 
-def decompress(body: bytes, settings: Settings) -> bytes:
-    """The gzip body decompressed, never holding more than the limit."""
+def decompress(body: bytes, settings: Settings, coding: str = "gzip") -> bytes:
+    """The body decompressed from gzip or deflate (zlib's, RFC 9110), never holding more than the limit."""
     parts: list[bytes] = []
     size, rest = 0, body
     while rest:
         if len(parts) == _MOST_GZIP_MEMBERS:
-            raise NotJson(f"The gzip body has more than {_MOST_GZIP_MEMBERS} members.")
-        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            raise NotJson(f"The {coding} body has more than {_MOST_GZIP_MEMBERS} members.")
+        member = zlib.decompressobj(wbits=_WINDOW_BITS[coding])
         try:
             part = member.decompress(rest, settings.max_body_bytes - size + 1)
         except zlib.error as error:
-            raise NotJson(f"The body is not gzip: {error}.") from None
+            raise NotJson(f"The body is not {coding}: {error}.") from None
         size += len(part)
         if size > settings.max_body_bytes:
             raise TooLarge(
                 f"The body decompresses to more than {settings.max_body_bytes} bytes, the limit; send fewer tensors."
             )
         if not member.eof:
-            raise NotJson("The gzip body is cut off.")
+            raise NotJson(f"The {coding} body is cut off.")
         parts.append(part)
         rest = member.unused_data
     return b"".join(parts)

@@ -4,9 +4,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from service.exchange import answer, json_wire
 from service.job import Job
 from service.openapi import described
-from service.routes.tensors import answer
 from service.schemas import LossAnswer, LossRequest
 from service.settings import Settings
 from service.state import ServiceState, state_of
@@ -75,8 +75,11 @@ async def loss(request: Request) -> Response:
 
 async def answer_loss(request: Request, state: ServiceState) -> Response:
     """What the envelope calls for this path, past the router."""
-    return await answer(request, state, "/loss", _job)
+    return await answer(request, state, "/loss", _WIRE)
 
 
 def _job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
     return (text_loss_job if is_text(fields) else loss_job)(fields, settings, job_id)
+
+
+_WIRE = json_wire(_job)

@@ -72,6 +72,14 @@ def test_a_body_over_the_limit_after_decompression_is_too_large(members: list[in
         decompress(b"".join(gzip.compress(bytes(size)) for size in members), SMALL)
 
 
+def test_deflate_is_zlib_and_has_the_same_limit() -> None:
+    assert decompress(zlib.compress(bytes(1000)), SMALL, "deflate") == bytes(1000)
+    with pytest.raises(TooLarge, match="1000"):
+        decompress(zlib.compress(bytes(1001)), SMALL, "deflate")
+    with pytest.raises(NotJson, match="cut off"):
+        decompress(zlib.compress(bytes(1000))[:-1], SMALL, "deflate")
+
+
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"])
 def test_json_content_types_are_understood(kind: str) -> None:
     assert check_headers(request({"content-type": kind, "content-length": "7"}), SMALL) == 7
@@ -83,8 +91,8 @@ def test_other_content_types_are_not_understood(kind: str) -> None:
         check_headers(request({"content-type": kind}), SMALL)
 
 
-@pytest.mark.parametrize("coding", ["br", "deflate", "gzip, gzip", "zstd"])
-def test_other_encodings_than_gzip_are_not_understood(coding: str) -> None:
+@pytest.mark.parametrize("coding", ["br", "compress", "gzip, gzip", "zstd"])
+def test_other_encodings_than_gzip_and_deflate_are_not_understood(coding: str) -> None:
     with pytest.raises(NotUnderstood):
         check_headers(request({"content-encoding": coding}), SMALL)
 
