@@ -20,7 +20,7 @@ from service.logs import configure_logs
 from service.openapi import add_openapi
 from service.ownership import Ownership, group_name, on_sigterm
 from service.pulse import Pulse
-from service.routes import attention, health, loss, registry
+from service.routes import attention, health, loss, registry, v2
 from service.rundir import RunDirectory
 from service.settings import Settings
 from service.state import ServiceState
@@ -62,9 +62,10 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    envelope = Envelope(app, settings, {"/attention": attention.answer_attention, "/loss": loss.answer_loss})
+    handlers = {"/attention": attention.answer_attention, "/loss": loss.answer_loss, **v2.HANDLERS}
+    envelope = Envelope(app, settings, handlers)
     add_error_handlers(app)
-    for module in (attention, loss, registry, health):
+    for module in (attention, loss, v2, registry, health):
         app.include_router(module.router)
     add_openapi(app)
     return envelope

@@ -14,10 +14,10 @@ import simdjson
 
 from service.base64tensor import decode_base64_tensor, encode_base64_tensor
 from service.errors import Invalid, NotJson, TooLarge, path_of
-from service.nested import convert_lists, first_stranger, nested_dims, verify_rows
+from service.nested import convert_lists, first_leaf, first_stranger, nested_dims, verify_rows
 
-TensorKind = Literal["float", "number", "bool"]
-"""What a tensor field holds: floats; floats or integers, kept apart; booleans."""
+TensorKind = Literal["float", "number", "bool", "any"]
+"""What a tensor field holds: floats; floats or integers, kept apart; booleans; any of these."""
 
 _LARGEST_SLOW_PARSE_BYTES = 1 << 20
 
@@ -146,6 +146,8 @@ class _Decoder:
             return decode_base64_tensor(self._object(value, path, depth + 1), path)
         if not isinstance(value, simdjson.Array):
             raise Invalid.field(path, f"expected a nested list or a base64 tensor, came {_type_name(value)}")
+        if kind == "any":
+            kind = "bool" if isinstance(first_leaf(value), bool) else "number"
         dims = nested_dims(value, path)
         self._check_depth(depth + len(dims))
         self.arrays_seen += sum(_products(dims[:-1]))

@@ -1,4 +1,4 @@
-"""Around every request: its id, the limit of its headers, and every error as a problem document."""
+"""Around every request: its id, the limit of its headers, and every error in the words that a path's clients expect."""
 
 import asyncio
 import contextlib
@@ -16,13 +16,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.dialects import error_document
 from service.errors import HeadersTooLarge, MethodNotAllowed, NotFound, ServiceError, Unavailable
 from service.settings import Settings
 from service.state import ServiceState
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 _DRAIN_WITHIN_S = 2.0
-_PROBES = ("/health/live", "/health/ready")
+_PROBES = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 _CLOSE = (b"connection", b"close")
 
 CLIENT_CLOSED_REQUEST = 499
@@ -124,7 +125,7 @@ async def _refuse(error: ServiceError, request_id: str, scope: Scope, receive: R
     """
     unread = scope["method"] == "POST" and not scope.get("body_read", False)
     closes = unread or isinstance(error, (Unavailable, HeadersTooLarge))
-    response = problem_response(error, request_id, {"connection": "close"} if closes else {})
+    response = error_response(scope["path"], error, request_id, {"connection": "close"} if closes else {})
     await send({"type": "http.response.start", "status": error.status, "headers": response.raw_headers})
     await send({"type": "http.response.body", "body": response.body, "more_body": unread})
     if unread:
@@ -142,17 +143,17 @@ def _body_is_on_its_way(scope: Scope) -> bool:
     return not any(name == b"expect" for name, _ in scope["headers"])
 
 
-def problem_response(error: ServiceError, request_id: str, headers: Mapping[str, str]) -> Response:
-    """The problem document as a response."""
+def error_response(path: str, error: ServiceError, request_id: str, headers: Mapping[str, str]) -> Response:
+    """The error as a response, as the clients of the path read it."""
     own = dict(headers)
     if error.retry_after_s is not None:
         own["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
-    body = orjson.dumps(error.to_problem(request_id))
-    return Response(body, error.status, own, media_type="application/problem+json")
+    document, media_type = error_document(path, error, request_id)
+    return Response(orjson.dumps(document), error.status, own, media_type=media_type)
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """404 and 405 of the router as problem documents."""
+    """404 and 405 of the router in the words of their path."""
 
     async def handle(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -161,6 +162,12 @@ def add_error_handlers(app: FastAPI) -> None:
             405: MethodNotAllowed(f"{request.url.path} does not take {request.method}."),
         }
         problem = known.get(error.status_code) or ServiceError(str(error.detail))
-        return problem_response(problem, request.scope["request_id"], error.headers or {})
+        return error_response(request.url.path, problem, request.scope["request_id"], error.headers or {})
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ServiceError)
+        closes = {"connection": "close"} if request.method == "POST" else {}  # the body has not been read
+        return error_response(request.url.path, error, request.scope["request_id"], closes)
 
     app.add_exception_handler(HTTPException, handle)
+    app.add_exception_handler(ServiceError, refuse)

@@ -52,11 +52,13 @@ class Wire:
 
     `read` gets the body, the request's headers, the settings and the id of the job, and gives the job and how its
     result is to be written; it may run in a thread. `memory_bytes` tells from the headers what a body of so many bytes
-    may take in memory while it is decoded. `media_types` are those of bodies; JSON always is one.
+    may take in memory while it is decoded; `lead_bytes` how many zeros `read` wants before the body, so
+    that what lies in it is aligned in memory. `media_types` are those of bodies; JSON always is one.
     """
 
     read: Callable[[bytes, Mapping[str, str], Settings, bytes], tuple[Job, Write]]
     memory_bytes: Callable[[Mapping[str, str], int], int] = lambda headers, size: size * JSON_MEMORY_FACTOR
+    lead_bytes: Callable[[Mapping[str, str]], int] = lambda headers: 0
     media_types: frozenset[str] = frozenset()
 
 
@@ -86,7 +88,9 @@ async def answer(request: Request, state: ServiceState, route: str, wire: Wire) 
     deadline_s = time.monotonic() + patience_s
     state.dispatch.check()
     with state.admission.reserve(wire.memory_bytes(request.headers, expected_bytes), deadline_s) as reservation:
-        body = await read_body(request, settings, reservation, deadline_s, wire.memory_bytes)
+        body = await read_body(
+            request, settings, reservation, deadline_s, wire.memory_bytes, wire.lead_bytes(request.headers)
+        )
         request.scope["body_read"] = True
         arrived_s = time.monotonic()
         job_id = state.dispatch.new_job_id()
@@ -96,11 +100,13 @@ async def answer(request: Request, state: ServiceState, route: str, wire: Wire) 
             job, write = await asyncio.to_thread(wire.read, body, request.headers, settings, job_id)
         del body
         reservation.resize(2 * sum(array.nbytes for array in job.arrays.values()))
+        job = job.due(min(deadline_s, job.deadline_s))
         decoded_s = time.monotonic()
         try:
-            computed = await _compute(request, state.dispatch.compute(job.due(deadline_s), reservation))
+            computed = await _compute(request, state.dispatch.compute(job, reservation))
         except DeadlinePassed:
-            raise DeadlinePassed(f"Not answered within {patience_s:g} s.") from None
+            patience_s -= deadline_s - job.deadline_s
+            raise DeadlinePassed(f"Not answered within {patience_s:.3g} s.") from None
         computed_s = time.monotonic()
         written = write(computed["result"])
         size = written.size

@@ -73,8 +73,11 @@ async def read_body(
     reservation: Reservation,
     deadline_s: float = math.inf,
     memory_bytes: Callable[[Mapping[str, str], int], int] = _json_memory_bytes,
+    lead_bytes: int = 0,
 ) -> bytes:
-    """The body, decompressed; `memory_bytes` tells what one of so many bytes may take while it is decoded.
+    """The body, decompressed, behind `lead_bytes` zeros.
+
+    `memory_bytes` tells what a body of so many bytes may take while it is decoded.
 
     Raises:
         BodyTooSlow: it did not arrive in time, or stalled while others waited for its place.
@@ -83,7 +86,8 @@ async def read_body(
         NotJson: broken gzip or deflate.
 
     """
-    chunks, size = [], 0
+    chunks: list[bytes] = []
+    size = 0
     began_s = time.monotonic()
     reservation.last_came_s = lambda: request.scope.get("body_came_s", began_s)
     patience_s = min(settings.body_timeout_s, deadline_s - began_s)
@@ -105,11 +109,10 @@ async def read_body(
             raise DeadlinePassed("The body did not arrive before the deadline.") from None
         raise BodyTooSlow(f"The body did not arrive within {settings.body_timeout_s:g} s.") from None
     reservation.on_evict = None
-    body = b"".join(chunks)
     if (coding := _coding(request)) != "identity":
-        body = await asyncio.to_thread(decompress, body, settings, coding)
-        reservation.resize(memory_bytes(request.headers, len(body)))
-    return body
+        chunks = [await asyncio.to_thread(decompress, b"".join(chunks), settings, coding)]
+        reservation.resize(memory_bytes(request.headers, len(chunks[0])))
+    return b"".join([bytes(lead_bytes), *chunks] if lead_bytes else chunks)
 
 
 def decompress(body: bytes, settings: Settings, coding: str = "gzip") -> bytes:

@@ -9,13 +9,21 @@ from service.settings import Settings
 
 _GRADIENT_PASSES = 3
 _JSON_BYTES_PER_NUMBER = {"float32": 12, "float64": 20}
-_ADVICE = "ask for fewer returns, top_k instead of weights, a window of them (queries, keys), or encoding base64"
+_ADVICE = "ask for fewer returns, top_k instead of weights, a window of them (queries, keys), base64 or binary"
 
 
 def check_limits(
-    shapes: Shapes, returns: Sequence[str], request: TensorRequest, settings: Settings, *, extra: int = 0
+    shapes: Shapes,
+    returns: Sequence[str],
+    request: TensorRequest,
+    settings: Settings,
+    *,
+    extra: int = 0,
+    binary: bool = False,
 ) -> int:
     """The job's cost: score elements, and what its losses take `extra`; three times as much with gradients.
+
+    A `binary` answer is as large as its arrays.
 
     Raises:
         TooLarge: cost or answer over its limit; says the limit, the size and what to ask for instead.
@@ -28,7 +36,7 @@ def check_limits(
             f"is {settings.max_job_cost}; ask for fewer queries or losses at once, or no grad (3 passes)."
         )
     numbers = sum(_numbers(name, shapes, request) for name in returns)
-    answer_bytes = round(numbers * _bytes_per_number(request))
+    answer_bytes = round(numbers * _bytes_per_number(request, binary=binary))
     if answer_bytes > settings.max_answer_bytes:
         raise TooLarge(
             f"The answer would take about {answer_bytes} bytes, the limit is {settings.max_answer_bytes}; {_ADVICE}."
@@ -42,10 +50,10 @@ def check_answer(size_bytes: int, settings: Settings) -> None:
         raise TooLarge(f"The answer takes {size_bytes} bytes, the limit is {settings.max_answer_bytes}; {_ADVICE}.")
 
 
-def _bytes_per_number(request: TensorRequest) -> float:
+def _bytes_per_number(request: TensorRequest, *, binary: bool) -> float:
     carrier = "float64" if request.dtype == "float64" else "float32"
-    if request.encoding == "base64":
-        return {"float32": 4, "float64": 8}[carrier] * 4 / 3
+    if binary or request.encoding == "base64":
+        return {"float32": 4, "float64": 8}[carrier] * (1 if binary else 4 / 3)
     return _JSON_BYTES_PER_NUMBER[carrier]
 
 

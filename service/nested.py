@@ -82,6 +82,16 @@ def first_stranger(array: simdjson.Array, path: str, levels: int = DEEPEST_LISTS
     return "", None
 
 
+def first_leaf(array: simdjson.Array) -> Any:
+    """The first element that is no list; an empty list if there is none."""
+    level: Any = array
+    for _ in range(DEEPEST_LISTS):
+        if not isinstance(level, simdjson.Array) or len(level) == 0:
+            break
+        level = level[0]
+    return level
+
+
 def convert_lists(array: simdjson.Array, dims: tuple[int, ...], path: str) -> np.ndarray:
     """A nested list of booleans, whose rows `nested_dims` has checked, as an array."""
     result = np.empty(dims, np.bool_)

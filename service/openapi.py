@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.oip.schemas import AttentionInferRequest, InferResponse, LossInferRequest, V2Error
 from service.schemas import AttentionAnswer, AttentionRequest, Base64Tensor, LossAnswer, LossRequest, Problem
 from service.text.schemas import TextAnswer, TextAttentionRequest, TextLossRequest
 
@@ -18,6 +19,24 @@ _TIMEOUT = {
     "description": "Seconds in which the request must be answered; at most the server's own deadline.",
     "schema": {"type": "number", "exclusiveMinimum": 0},
     "example": 2.5,
+}
+
+INFER_EXAMPLES = {
+    "json": {
+        "inputs": [
+            {"name": "QUERY", "shape": [2, 2], "datatype": "FP32", "data": [1.0, 0.0, 0.0, 1.0]},
+            {"name": "KEY", "shape": [2, 2], "datatype": "FP32", "data": [1.0, 0.0, 0.0, 1.0]},
+        ],
+        "outputs": [{"name": "ENTROPY"}],
+    }
+}
+INFER_ANSWERS = {
+    "json": {
+        "model_name": "attention",
+        "model_version": "1",
+        "parameters": {"backend": "native", "device": "cpu"},
+        "outputs": [{"name": "ENTROPY", "datatype": "FP32", "shape": [2], "data": [0.6343474, 0.6343474]}],
+    }
 }
 
 _REF = "#/components/schemas/{model}"
@@ -54,6 +73,22 @@ def described(
     }
 
 
+def described_infer() -> dict[str, Any]:
+    """Keyword arguments of the routes of the Open Inference Protocol, whose errors have words of their own."""
+    refused = {"application/json": {"schema": {"$ref": _REF.format(model=V2Error.__name__)}}}
+    body = [AttentionInferRequest, LossInferRequest]
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    content = {"application/json": _any_of(body, INFER_EXAMPLES), "application/octet-stream": binary}
+    answered = {"application/json": _any_of([InferResponse], INFER_ANSWERS), "application/octet-stream": binary}
+    length = {"description": "Bytes of the JSON header, if tensors lie behind it.", "schema": {"type": "integer"}}
+    responses: dict[int, Any] = {200: {"description": "What was asked.", "content": answered}}
+    responses[200]["headers"] = {"Inference-Header-Content-Length": {**length, "required": False}}
+    responses |= {status: {"description": text, "content": refused} for status, text in _PROBLEMS.items()}
+    sent = {"name": "Inference-Header-Content-Length", "in": "header", "required": False, **length}
+    body_described = {"required": True, "content": content}
+    return {"responses": responses, "openapi_extra": {"parameters": [_TIMEOUT, sent], "requestBody": body_described}}
+
+
 def _any_of(models: Sequence[type[BaseModel]], examples: dict[str, Any]) -> dict[str, Any]:
     schema = {"anyOf": [{"$ref": _REF.format(model=model.__name__)} for model in models]}
     return {"schema": schema, "examples": {name: {"value": value} for name, value in examples.items()}}
@@ -74,6 +109,7 @@ def add_openapi(app: FastAPI) -> None:
                 Base64Tensor,
             )
             models += (TextAttentionRequest, TextLossRequest, TextAnswer)
+            models += (AttentionInferRequest, LossInferRequest, InferResponse, V2Error)
             _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
             made.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
             app.openapi_schema = made

@@ -18,14 +18,16 @@ from service.settings import Settings
 from service.validation import validated
 
 
-def attention_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
-    """The job of a POST /attention body. Raises Invalid or TooLarge."""
+def attention_job(fields: dict[str, Any], settings: Settings, job_id: bytes, *, binary: bool = False) -> Job:
+    """The job of a POST /attention body, whose answer may be `binary`. Raises Invalid or TooLarge."""
     request = validated(AttentionRequest, fields)
-    return _job("attention", request, _shapes(request), list(dict.fromkeys(request.returns)), [], settings, job_id)
+    return _job(
+        "attention", request, _shapes(request), list(dict.fromkeys(request.returns)), [], settings, job_id, binary
+    )
 
 
-def loss_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
-    """The job of a POST /loss body. Raises Invalid or TooLarge."""
+def loss_job(fields: dict[str, Any], settings: Settings, job_id: bytes, *, binary: bool = False) -> Job:
+    """The job of a POST /loss body, whose answer may be `binary`. Raises Invalid or TooLarge."""
     request = validated(LossRequest, fields)
     entries = request.losses or [_default_loss(request)]
     if len(entries) > settings.max_losses:
@@ -38,7 +40,7 @@ def loss_job(fields: dict[str, Any], settings: Settings, job_id: bytes) -> Job:
     for i, label in enumerate(labels):
         if label in labels[:i]:
             raise Invalid.field(f"losses[{i}].label", f"{label!r} is taken by losses[{labels.index(label)}]")
-    return _job("loss", request, shapes, list(dict.fromkeys(request.returns)), losses, settings, job_id)
+    return _job("loss", request, shapes, list(dict.fromkeys(request.returns)), losses, settings, job_id, binary)
 
 
 def _default_loss(request: LossRequest) -> LossEntry:
@@ -63,6 +65,7 @@ def _job(
     losses: list[JobLoss],
     settings: Settings,
     job_id: bytes,
+    binary: bool,
 ) -> Job:
     _check_returns(request, returns, shapes)
     arrays = _arrays(request, shapes)
@@ -91,7 +94,7 @@ def _job(
         heads=shapes.heads,
         n=shapes.n,
         m=shapes.m,
-        cost=check_limits(shapes, returns, request, settings, extra=sum(loss.cost for loss in losses)),
+        cost=check_limits(shapes, returns, request, settings, extra=sum(loss.cost for loss in losses), binary=binary),
         deadline_s=now + settings.deadline_s,
         arrival_s=now,
     )

@@ -80,7 +80,6 @@ def test_405_for_a_method_that_a_path_does_not_take(
         {"content-type": "multipart/form-data; boundary=x"},
         {"content-encoding": "br"},
         {"content-encoding": "gzip, gzip"},
-        {"content-encoding": "br"},
     ],
     ids=lambda headers: str(*headers.values()),
 )
