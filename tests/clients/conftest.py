@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+import tritonclient.http as triton
 
 from tests.serving import Server, server_starter
 
@@ -16,3 +17,10 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 @pytest.fixture(scope="session")
 def server(start_server: Callable[..., Server]) -> Server:
     return start_server()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[triton.InferenceServerClient]:
+    client = triton.InferenceServerClient(f"127.0.0.1:{server.port}", concurrency=4)
+    yield client
+    client.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
@@ -10,44 +9,9 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from tests.serving import Server, attend
-
-SHAPE = (2, 3, 7, 5)
-NAMES = {
-    "OUTPUT": "output",
-    "WEIGHTS": "weights",
-    "LSE": "lse",
-    "ENTROPY": "entropy",
-    "RECEIVED": "received",
-    "MAX": "max",
-}
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[triton.InferenceServerClient]:
-    client = triton.InferenceServerClient(f"127.0.0.1:{server.port}", concurrency=4)
-    yield client
-    client.close()
-
-
-def drawn(dtype: Any = np.float32, shape: tuple[int, ...] = SHAPE) -> dict[str, np.ndarray]:
-    draw = np.random.default_rng(0)
-    return {name: draw.standard_normal(shape).astype(dtype) for name in ("QUERY", "KEY", "VALUE")}
-
-
-def tensor(name: str, array: np.ndarray, *, binary: bool = True) -> triton.InferInput:
-    kind = "BF16" if array.dtype == ml_dtypes.bfloat16 else np_to_triton_dtype(array.dtype)
-    return triton.InferInput(name, list(array.shape), kind).set_data_from_numpy(array, binary_data=binary)
-
-
-def inputs(arrays: dict[str, np.ndarray], *, binary: bool = True) -> list[triton.InferInput]:
-    return [tensor(name, array, binary=binary) for name, array in arrays.items()]
-
-
-def truth(arrays: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
-    return attend(*(array.astype(np.float64) for array in list(arrays.values())[:3]), **options)
+from tests.clients.triton_tensors import NAMES, SHAPE, drawn, inputs, truth
+from tests.serving import Server
 
 
 @pytest.mark.parametrize("binary_in", [True, False])
@@ -192,63 +156,3 @@ def test_the_asyncio_client(server: Server) -> None:
             return np.stack([result.as_numpy("OUTPUT") for result in results])
 
     np.testing.assert_allclose(asyncio.run(ask()), np.broadcast_to(truth(drawn())["output"], (8, *SHAPE)), atol=2e-6)
-
-
-def test_health_and_metadata(client: triton.InferenceServerClient) -> None:
-    assert client.is_server_live()
-    assert client.is_server_ready()
-    assert client.is_model_ready("attention")
-    assert client.is_model_ready("loss", "1")
-    assert not client.is_model_ready("other")
-    server = client.get_server_metadata()
-    assert server["name"] == "attnloss"
-    assert "binary_tensor_data" in server["extensions"]
-    for model in ("attention", "loss"):
-        metadata = client.get_model_metadata(model)
-        assert {"name", "datatype", "shape"} == set(metadata["inputs"][0])
-        assert metadata["name"] == model
-
-
-def test_the_client_s_own_parameters_are_known(client: triton.InferenceServerClient) -> None:
-    result = client.infer(
-        "attention",
-        inputs(drawn()),
-        sequence_id=7,
-        sequence_start=True,
-        sequence_end=True,
-        priority=1,
-        timeout=30_000_000,
-    )
-    assert result.as_numpy("OUTPUT").shape == SHAPE
-
-
-@pytest.mark.parametrize(
-    ("model", "change", "parameters", "status", "words"),
-    [
-        ("other", {}, {}, "404", "other"),
-        ("attention", {}, {"casual": True}, "400", "casual"),
-        ("attention", {}, {"reduction": "sum"}, "400", "reduction"),
-        ("attention", {}, {"scale": "big"}, "422", "scale"),
-        ("attention", {"KEY": np.ones((2, 3, 7, 4), np.float32)}, {}, "422", "KEY"),
-        ("attention", {"QUERY": np.full(SHAPE, np.nan, np.float32)}, {}, "422", "QUERY[0][0][0][0]"),
-        ("attention", {"QUERY": np.full(SHAPE, 1e39)}, {}, "422", "QUERY"),
-        ("attention", {"EXTRA": np.ones(3, np.float32)}, {}, "422", "EXTRA"),
-        ("attention", {"KEY_LENGTHS": np.array([8, 1])}, {}, "422", "KEY_LENGTHS[0]"),
-        ("attention", {"KEY_LENGTHS": np.array([0.5, 1])}, {}, "422", "KEY_LENGTHS"),
-        ("attention", {"MASK": np.ones((7, 7), np.float32)}, {}, "422", "MASK"),
-        ("loss", {"TARGET": np.arange(7)}, {"losses": '[{"name": "entropy"}]'}, "422", "TARGET"),
-        ("loss", {}, {"losses": "[{"}, "422", "losses"),
-    ],
-)
-def test_errors_reach_the_client_as_its_own_exception(
-    client: triton.InferenceServerClient,
-    model: str,
-    change: dict[str, np.ndarray],
-    parameters: dict[str, Any],
-    status: str,
-    words: str,
-) -> None:
-    with pytest.raises(InferenceServerException) as raised:
-        client.infer(model, inputs(drawn() | change), parameters=parameters)
-    assert raised.value.status() == status
-    assert words in raised.value.message()
