@@ -19,6 +19,7 @@ import uvloop
 
 from benchmarks import http, idle, linked, load
 from benchmarks.idle import Section
+from benchmarks.works import RETURNS, RaggedWork, Work
 from service.job import Job
 from service.logs import configure_logs
 from service.settings import Settings
@@ -26,8 +27,8 @@ from service.validate import attention_job
 
 JOBS = 64
 WORKS = [
-    load.RaggedWork((1, 4, longest, 32), 0.0, shortest) for shortest, longest in ((8, 16), (8, 32), (8, 64), (32, 64))
-] + [load.RaggedWork((1, 4, 16, 32), 0.0, 16)]
+    RaggedWork((1, 4, longest, 32), 0.0, shortest) for shortest, longest in ((8, 16), (8, 32), (8, 64), (32, 64))
+] + [RaggedWork((1, 4, 16, 32), 0.0, 16)]
 SHORT_BAR, LEAST_BAR, GPU_BAR = 1.3, 0.95, 3.7
 HTTP_BAR, HTTP_WORKS = 1.0, (0, 2)
 LATENCY_BAR = 1.05
@@ -47,12 +48,12 @@ class Plan:
 QUICK = Plan(rounds=1, warm_up_s=0.3, seconds=0.7, idle_s=2.0)
 
 
-def jobs_of(work: load.Work, settings: Settings) -> list[Job]:
+def jobs_of(work: Work, settings: Settings) -> list[Job]:
     """The jobs that the requests of the connections become."""
     jobs = []
     for connection in range(JOBS):
         fields = {name: tensor.astype(float) for name, tensor in work.tensors(connection).items()}
-        jobs.append(attention_job({**fields, "return": load.RETURNS}, settings, connection.to_bytes(16, "big")))
+        jobs.append(attention_job({**fields, "return": RETURNS}, settings, connection.to_bytes(16, "big")))
     return jobs
 
 
@@ -63,7 +64,7 @@ def spread(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, str]:
     return median, f"**{median:.2f}×** ({min(ratios):.2f}–{max(ratios):.2f})"
 
 
-def link_row(work: load.Work, batched: list[linked.Run], alone: list[linked.Run], device: str) -> Section:
+def link_row(work: Work, batched: list[linked.Run], alone: list[linked.Run], device: str) -> Section:
     """One row: rates, their ratio, and the processor time of a batched job at both ends."""
     ratio, shown = spread([run.rate for run in batched], [run.rate for run in alone])
     bar = SHORT_BAR if work is WORKS[0] else LEAST_BAR

@@ -4,7 +4,6 @@ It runs in a process of its own. A thread spends its time in a few system calls 
 interpreter lock, so that the generator takes little from the servers that share its cores.
 """
 
-import json
 import socket
 import struct
 import threading
@@ -12,67 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 
+from benchmarks.works import Work, request_bytes
+
 CONNECTIONS = 8
 ANSWER_TIMEOUT_S = 120
-RETURNS = ["output", "weights", "entropy"]
-
-
-@dataclass(frozen=True)
-class Work:
-    """One kind of request: self-contained tensors of one shape, other numbers on every connection."""
-
-    shape: tuple[int, int, int, int]
-    bar: float
-
-    @property
-    def name(self) -> str:
-        """The shape as the tables print it."""
-        return "JSON " + "×".join(map(str, self.shape))
-
-    def shape_of(self, connection: int) -> tuple[int, int, int, int]:
-        """Shape of what a connection sends."""
-        return self.shape
-
-    def tensors(self, connection: int) -> dict[str, np.ndarray]:
-        """Draw query, key and value of a connection, the same in every process."""
-        shape = self.shape_of(connection)
-        draw = np.random.default_rng([connection, *shape])
-        return {name: draw.standard_normal(shape, dtype=np.float32) for name in ("query", "key", "value")}
-
-    def truth(self, connection: int) -> dict[str, np.ndarray]:
-        """Compute the right answer for a connection, in float64."""
-        query, key, value = (tensor.astype(np.float64) for tensor in self.tensors(connection).values())
-        scores = query @ key.swapaxes(-2, -1) / np.sqrt(query.shape[-1])
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        weights /= weights.sum(axis=-1, keepdims=True)
-        return {
-            "output": weights @ value,
-            "weights": weights,
-            "entropy": -(weights * np.log(weights)).sum(axis=-1),
-        }
-
-
-@dataclass(frozen=True)
-class RaggedWork(Work):
-    """Requests that differ in length: each connection's is drawn from `shortest` to the shape's."""
-
-    shortest: int = 1
-
-    @property
-    def name(self) -> str:
-        """The range of lengths."""
-        longest = self.shape[2]
-        return f"n = {longest}" if self.shortest == longest else f"n = {self.shortest}–{longest}"
-
-    def shape_of(self, connection: int) -> tuple[int, int, int, int]:
-        """Shape of what a connection sends."""
-        batch, heads, longest, width = self.shape
-        draw = np.random.default_rng([connection, self.shortest, longest])
-        return batch, heads, int(draw.integers(self.shortest, longest + 1)), width
 
 
 @dataclass
@@ -93,20 +39,6 @@ class Tally:
     def latency_ms(self, percentile: float) -> float:
         """Take a percentile of the latency, from the first byte sent to the last byte received."""
         return 1e3 * float(np.percentile(self.latencies_s, percentile)) if self.latencies_s else float("nan")
-
-
-@cache
-def request_bytes(work: Work, connection: int) -> bytes:
-    """Build a whole HTTP request, with numbers written as `json.dumps` writes them."""
-    fields: dict[str, object] = {name: tensor.tolist() for name, tensor in work.tensors(connection).items()}
-    body = json.dumps(fields | {"return": RETURNS}, separators=(",", ":")).encode()
-    head = [
-        "POST /attention HTTP/1.1",
-        "Host: localhost",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-    ]
-    return "\r\n".join([*head, "", ""]).encode() + body
 
 
 def receive(connection: socket.socket, buffer: bytearray) -> tuple[int, memoryview, bytearray]:
