@@ -10,11 +10,17 @@ Buffer = Any
 """Anything with the buffer protocol: bytes, a C-contiguous array, a frame of the link."""
 
 
+_JOINED_BELOW_BYTES = 1 << 16
+"""Copying so little costs less than another write."""
+
+
 class Frames(Response):
-    """Sends buffers one behind another without joining them; they must not change until they are sent."""
+    """Sends buffers one behind another, large ones without a copy; they must not change until they are sent."""
 
     def __init__(self, parts: Sequence[Buffer], media_type: str, headers: Mapping[str, str]) -> None:
         self.parts = [memoryview(part).cast("B") for part in parts]
+        if len(parts) > 1 and sum(map(len, self.parts)) < _JOINED_BELOW_BYTES:
+            self.parts = [memoryview(b"".join(self.parts))]
         self.status_code = 200
         self.background = None
         self.raw_headers = [

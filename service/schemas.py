@@ -42,6 +42,7 @@ def _tensor_schema(items: dict[str, Any]) -> dict[str, Any]:
 
 Tensor = Annotated[np.ndarray, PlainValidator(_array), WithJsonSchema(_tensor_schema({"type": "number"}))]
 Mask = Annotated[np.ndarray, PlainValidator(_array), WithJsonSchema(_tensor_schema({"type": "boolean"}))]
+Lse = Annotated[np.ndarray, PlainValidator(_array), WithJsonSchema(_tensor_schema({"type": ["number", "null"]}))]
 Window = Annotated[list[int], Field(min_length=2, max_length=2)]
 
 
@@ -155,7 +156,7 @@ class Statistics(Model):
 
     output: Tensor | None = Field(None, description="Σ_j weight_ij · value_j, in the query's rank.")
     weights: Tensor | None = Field(None, description="softmax of the scores; rows sum to 1.")
-    lse: Tensor | None = Field(None, description="log-sum-exp of the scores; null for a fully masked query.")
+    lse: Lse | None = Field(None, description="log-sum-exp of the scores; null for a fully masked query.")
     entropy: Tensor | None = Field(None, description="Entropy of each query's weights in nats.")
     max: Tensor | None = Field(None, description="Largest weight of each query.")
     received: Tensor | None = Field(None, description="Attention that each key receives, summed over valid queries.")

@@ -32,7 +32,12 @@ async def ready(request: Request) -> Response:
     return JSONResponse(body, 200 if is_ready else 503)
 
 
-@router.get("/metrics")
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+
+@router.get("/metrics", response_class=Response, responses=_TEXT)
 async def metrics(request: Request) -> Response:
     """Counts and timings of all processes, as Prometheus reads them."""
     from service.metrics import CONTENT_TYPE, exposition  # imported late: see service.app.serving

@@ -73,7 +73,9 @@ def _readiness(request: Request) -> Response:
     return JSONResponse({"ready": is_ready} if is_ready else {"error": "not ready"}, 200 if is_ready else 503)
 
 
-_NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready."}}
+_REFUSED = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/V2Error"}}}}
+_NO_MODEL: dict[int | str, dict[str, Any]] = {404: {"description": "No such model or version.", **_REFUSED}}
+_NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready.", **_REFUSED}}
 
 
 @router.get("/health/ready", responses=_NOT_READY)
@@ -82,16 +84,16 @@ async def ready(request: Request) -> Response:
     return _readiness(request)
 
 
-@router.get("/models/{model}/ready", responses=_NOT_READY)
-@router.get("/models/{model}/versions/{version}/ready", responses=_NOT_READY)
+@router.get("/models/{model}/ready", responses=_NOT_READY | _NO_MODEL)
+@router.get("/models/{model}/versions/{version}/ready", responses=_NOT_READY | _NO_MODEL)
 async def model_ready(request: Request, model: str, version: str = VERSION) -> Response:
     """200 when the model can be asked; 404 if there is no such model."""
     _check(model, version)
     return _readiness(request)
 
 
-@router.get("/models/{model}")
-@router.get("/models/{model}/versions/{version}")
+@router.get("/models/{model}", responses=_NO_MODEL)
+@router.get("/models/{model}/versions/{version}", responses=_NO_MODEL)
 async def model_metadata(model: str, version: str = VERSION) -> ModelMetadata:
     """Inputs and outputs with datatypes and shapes."""
     _check(model, version)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from attnloss.registry import LOSSES
-from service.schemas import Model, Tensor, Window, loss_models, one_of
+from service.schemas import Lse, Model, Tensor, Window, loss_models, one_of
 
 TextStatistic = Literal["weights", "lse", "entropy", "max", "received", "top"]
 TextLossReturn = Literal["loss", "alternatives", "weights", "lse", "entropy", "max", "received", "top"]
@@ -117,7 +117,7 @@ class TextLayer(Model):
     site: Site
     heads: list[int] = Field(description="The heads of what follows, in the order asked for.")
     weights: Tensor | None = Field(None, description="[heads, n, m].")
-    lse: Tensor | None = None
+    lse: Lse | None = None
     entropy: Tensor | None = Field(None, description="[heads, n], nats.")
     max: Tensor | None = None
     received: Tensor | None = Field(None, description="[heads, m].")
