@@ -20,7 +20,7 @@ from service.logs import configure_logs
 from service.openapi import add_openapi
 from service.ownership import Ownership, group_name, on_sigterm
 from service.pulse import Pulse
-from service.routes import attention, health, loss, registry, v2
+from service.routes import attention, health, loss, openai, registry, v2
 from service.rundir import RunDirectory
 from service.settings import Settings
 from service.state import ServiceState
@@ -62,10 +62,10 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    handlers = {"/attention": attention.answer_attention, "/loss": loss.answer_loss, **v2.HANDLERS}
-    envelope = Envelope(app, settings, handlers)
+    posted = {"/attention": attention.answer_attention, "/loss": loss.answer_loss}
+    envelope = Envelope(app, settings, posted | v2.HANDLERS | openai.HANDLERS)
     add_error_handlers(app)
-    for module in (attention, loss, v2, registry, health):
+    for module in (attention, loss, v2, openai, registry, health):
         app.include_router(module.router)
     add_openapi(app)
     return envelope

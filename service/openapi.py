@@ -8,7 +8,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.dialects import PROBLEM_TYPE
 from service.oip.schemas import AttentionInferRequest, InferResponse, LossInferRequest, V2Error
+from service.openai.schemas import SCHEMAS as OPENAI_SCHEMAS
 from service.schemas import AttentionAnswer, AttentionRequest, Base64Tensor, LossAnswer, LossRequest, Problem
 from service.text.schemas import TextAnswer, TextAttentionRequest, TextLossRequest
 
@@ -60,9 +62,12 @@ def described(
     answers: Sequence[type[BaseModel]],
     examples: dict[str, Any],
     answered_examples: dict[str, Any],
+    *,
+    refusal: type[BaseModel] = Problem,
+    refusal_media_type: str = PROBLEM_TYPE,
 ) -> dict[str, Any]:
     """Keyword arguments of a route that reads its body itself; each body has its answer."""
-    problem = {"application/problem+json": {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}
+    problem = {refusal_media_type: {"schema": {"$ref": _REF.format(model=refusal.__name__)}}}
     content = {"application/json": _any_of(bodies, examples)}
     answered = {"application/json": _any_of(answers, answered_examples)}
     responses: dict[int, Any] = {200: {"description": "What was asked.", "content": answered}}
@@ -109,7 +114,7 @@ def add_openapi(app: FastAPI) -> None:
                 Base64Tensor,
             )
             models += (TextAttentionRequest, TextLossRequest, TextAnswer)
-            models += (AttentionInferRequest, LossInferRequest, InferResponse, V2Error)
+            models += (AttentionInferRequest, LossInferRequest, InferResponse, V2Error, *OPENAI_SCHEMAS)
             _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
             made.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
             app.openapi_schema = made

@@ -158,6 +158,8 @@ class Desk:
     def _tokenised(self, job: Job) -> Job | Outcome:
         if job.deadline_s <= time.monotonic():
             return Outcome(job.id, error=DeadlinePassed("The deadline passed before the computation began.").to_wire())
+        from service.text import tokenizing
+        from service.text.completions import read_prompts
         from service.text.prepare import prepared
 
         def given_up() -> bool:
@@ -166,6 +168,11 @@ class Desk:
         self.announce(job.id)
         try:
             model, *student = map(self._model, self._names(job))
+            endpoint = job.options["endpoint"]
+            if endpoint in tokenizing.ENDPOINTS:
+                return Outcome(job.id, tokenizing.tokenizer_answer(job, model))
+            if endpoint == "completions":
+                return read_prompts(job, model, self._settings, given_up)
             return prepared(job, model, student[0] if student else None, self._settings, given_up)
         except ServiceError as error:
             return Outcome(job.id, error=error.to_wire())

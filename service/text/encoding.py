@@ -42,9 +42,7 @@ def encode(
 
     Beyond `max_tokens` ordinary ones are cut on the tokenizer's truncation side; special ones at the ends stay.
     """
-    if surrogate := _SURROGATE.search(text):
-        code, index = ord(surrogate.group()), surrogate.start()
-        raise Invalid.field(field, f"U+{code:04X} at index {index} is a lone surrogate, which no encoding can hold")
+    check_text(text, field)
     added = tokenizer.num_special_tokens_to_add()
     if max_tokens is not None and max_tokens <= added:  # transformers would leave the text whole, without a word
         raise ValueError(f"max_tokens: {max_tokens} leaves no room beside {added} special tokens")
@@ -72,6 +70,13 @@ def encode(
         left = tokenizer.truncation_side == "left"
         span = (ordinary[0][0], len(text)) if left else (0, ordinary[-1][1])
     return Encoding(text, ids, offsets, special, tokens, span)
+
+
+def check_text(text: str, field: str) -> None:
+    """Raise Invalid for what no tokenizer reads."""
+    if surrogate := _SURROGATE.search(text):
+        code, index = ord(surrogate.group()), surrogate.start()
+        raise Invalid.field(field, f"U+{code:04X} at index {index} is a lone surrogate, which no encoding can hold")
 
 
 def scored_bytes(encoding: Encoding, scored: Sequence[bool]) -> int:

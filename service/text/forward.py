@@ -24,8 +24,8 @@ class Needs:
     """What is wanted of every sequence of a forward.
 
     `losses` are as `attnloss.probe` takes them; `scores` is whether token log-probabilities are wanted, `alternatives`
-    how many likeliest tokens; `keep_maps` keeps queries and keys, for comparisons afterwards; `queries` and `keys` cut
-    a window out of weights.
+    how many likeliest tokens, and `following` whether also those after the last token of a causal model; `keep_maps`
+    keeps queries and keys, for comparisons afterwards; `queries` and `keys` cut a window out of weights.
     """
 
     statistics: tuple[str, ...] = ()
@@ -36,6 +36,7 @@ class Needs:
     top_k: int | None = None
     scores: bool = False
     alternatives: int = 0
+    following: bool = False
     keep_maps: bool = False
     queries: tuple[int, int] | None = None
     keys: tuple[int, int] | None = None
@@ -140,7 +141,7 @@ def _run(model: TextModel, sequences: list[TokenSequence], needs: Needs) -> list
             elif needs.site == "decoder":
                 result.keys = result.queries
     if needs.scores:
-        score(model, sequences, needs.alternatives, out, results)
+        score(model, sequences, needs.alternatives, out, results, following=needs.following)
     return results
 
 

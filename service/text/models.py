@@ -1,7 +1,7 @@
 """A loaded text model: weights, tokenizer, and what was measured of it before it served."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import attnloss
 from service.text.errors import ModelUnusable
+from service.text.pieces import Pieces
 
 Kind = Literal["causal", "encoder", "encoder-decoder"]
 Layout = Literal["packed", "padded", "single"]
@@ -65,6 +66,16 @@ class TextModel:
         """The output matrix [V, d] and its bias."""
         projection = self.network.get_output_embeddings()
         return projection.weight, getattr(projection, "bias", None)
+
+    @property
+    def vocabulary(self) -> int:
+        """Ids that the network takes, of which the tokenizer may use fewer."""
+        return int(self.network.get_input_embeddings().weight.shape[0])
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """The strings of the tokens."""
+        return Pieces(self.tokenizer)
 
     def public(self) -> dict[str, Any]:
         """The entry of GET /models."""

@@ -14,6 +14,7 @@ from attnloss.losses import build
 from service.errors import DeadlinePassed, Invalid, path_of
 from service.job import Job
 from service.text import answers
+from service.text.completions import Prompts, prompt_results
 from service.text.forward import Needs, SequenceRefused, forward
 from service.text.orders import summary
 from service.text.prepare import Prepared, Text
@@ -46,6 +47,10 @@ def text_results(
         now = time.monotonic()
         return all(job.deadline_s <= now or job.id in cancelled for job in jobs)
 
+    if isinstance(jobs[0].prepared, Prompts):
+        model = jobs[0].prepared.model
+        run = partial(forward, model, max_batch_tokens=max_batch_tokens, given_up=given_up)
+        return prompt_results([job.prepared for job in jobs], run)
     ready: list[Prepared] = [job.prepared for job in jobs]
     places = [(j, k) for j, each in enumerate(ready) for k in range(len(each.texts))]
     results = {
