@@ -15,6 +15,9 @@ from service.settings import Settings
 _WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 """How zlib reads each coding."""
 
+LEAST_TIMEOUT_S = 0.05
+"""The least that a request may give the server."""
+
 _MOST_GZIP_MEMBERS = 16
 """zlib copies what follows a member, so many small ones cost their square."""
 
@@ -45,7 +48,7 @@ def check_headers(request: Request, settings: Settings, media_types: Collection[
 def timeout_s(request: Request, settings: Settings) -> float:
     """Seconds in which the request must be answered: X-Request-Timeout, at most what the server allows.
 
-    Raises Invalid if the header is no positive number.
+    Raises Invalid if the header is no number, or so little that no answer could come in time.
     """
     given = request.headers.get("x-request-timeout")
     if given is None:
@@ -54,8 +57,9 @@ def timeout_s(request: Request, settings: Settings) -> float:
         seconds = float(given)
     except ValueError:
         seconds = math.nan
-    if not seconds > 0:
-        raise Invalid.field("X-Request-Timeout", f"expected a number of seconds above 0, came {given[:64]!r}")
+    if not seconds >= LEAST_TIMEOUT_S:
+        expected = f"expected a number of seconds, at least {LEAST_TIMEOUT_S:g}"
+        raise Invalid.field("X-Request-Timeout", f"{expected}, came {given[:64]!r}")
     return min(seconds, settings.deadline_s)
 
 

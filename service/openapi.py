@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.dialects import PROBLEM_TYPE
+from service.intake import LEAST_TIMEOUT_S
 from service.oip.schemas import AttentionInferRequest, InferResponse, LossInferRequest, V2Error
 from service.openai.schemas import SCHEMAS as OPENAI_SCHEMAS
 from service.schemas import AttentionAnswer, AttentionRequest, Base64Tensor, LossAnswer, LossRequest, Problem
@@ -19,7 +20,7 @@ _TIMEOUT = {
     "in": "header",
     "required": False,
     "description": "Seconds in which the request must be answered; at most the server's own deadline.",
-    "schema": {"type": "number", "exclusiveMinimum": 0},
+    "schema": {"type": "number", "minimum": LEAST_TIMEOUT_S},
     "example": 2.5,
 }
 

@@ -13,7 +13,7 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 
 def test_no_generated_request_gets_what_the_document_does_not_say(server: Server, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{server.port}/openapi.json"]
-    options = ["--checks", CHECKS, "--max-examples", "25", "--seed", "1", "--generation-database", "none"]
+    options = ["--checks", CHECKS, "--max-examples", "10", "--seed", "1", "--generation-database", "none"]
     done = subprocess.run(
         [*command, *options, "--no-color", "--continue-on-failure", "--request-timeout", "30"],
         capture_output=True,
