@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 import transformers
 
 from tests.server.test_text import FOLDER, MINILM, wait_for_models
-from tests.serving import Server
+from tests.serving import Server, answer_on
 
 TEXTS = ["I love programming", "The service sorts its queue — 你好, 👋! — once a second.", "x"]
 
@@ -66,11 +67,13 @@ def test_texts_are_scored_with_their_likeliest_tokens(scorer: openai.OpenAI, tru
         assert told.top_logprobs[0] is None
         np.testing.assert_allclose(told.token_logprobs[1:], own, rtol=0, atol=1e-4)
         for i, (value, top) in enumerate(zip(told.token_logprobs[1:], told.top_logprobs[1:], strict=True)):
-            assert len(top) in (4, 5, 6)
+            assert len(top) in (5, 6) or "\ufffd" in top  # several parts of characters are one string
             assert max(top.values()) == pytest.approx(expected[i].max(), abs=1e-4)
             assert (value == max(top.values())) == (ids[i + 1] == expected[i].argmax())
-        pieces = [*told.text_offset[1:], len(text)]
-        assert [text[a:b] for a, b in zip(told.text_offset, pieces, strict=True)][0] == ""
+        slices = [text[a:b] for a, b in pairwise([*told.text_offset, len(text)])]
+        assert all(
+            "\ufffd" in token or token in ("<|text|>", own) for token, own in zip(told.tokens, slices, strict=True)
+        )
         assert told.text_offset == sorted(told.text_offset)
         assert choice.finish_reason == "length"
     assert answer.usage is not None
@@ -182,5 +185,7 @@ def test_many_at_once_get_what_each_gets_alone(texts: Server, scorer: openai.Ope
 
 
 def test_an_empty_bearer_is_no_key(texts: Server) -> None:
-    asked = {"prompt": [[41, 1883]], "max_tokens": 1, "echo": True, "logprobs": 1}
-    assert texts.post("/v1/completions", asked, headers={"Authorization": "Bearer "})["model"] == "default"
+    body = b'{"prompt": [[41, 1883]], "max_tokens": 1, "echo": true, "logprobs": 1}'
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \r\nContent-Length: %d\r\n\r\n"
+    with texts.send_raw(head % len(body) + body) as connection:
+        assert answer_on(connection).json()["model"] == "default"
