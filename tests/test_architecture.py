@@ -41,6 +41,7 @@ NOT_LOADED = {
     "service.job": ["torch", "fastapi", "zmq"],
     "service.link": ["torch", "fastapi", "simdjson"],
     "service.worker_main": ["fastapi", "uvicorn", "simdjson", "transformers"],
+    "service.client": ["torch", "fastapi", "pydantic", "zmq", "simdjson"],
     "service.text.validate": ["torch", "fastapi", "zmq"],
     "attnloss.probe": ["transformers", "service"],
 }
