@@ -134,7 +134,7 @@ def report(rounds: int) -> bool:
         spread = f"{medians[name]:.1f} ({min(of):.1f}–{max(of):.1f})"
         rows.append([name, spread, share, f"≥ {LEAST_SHARE}×" if i == 1 else "", f"{furthest[name]:.1e}" if i else ""])
     print(table(head, rows))
-    asked = [name for name in medians if name != "hf"][0]
+    asked = next(name for name in medians if name != "hf")
     return medians[asked] >= LEAST_SHARE * medians["hf"] and max(furthest.values()) <= FURTHEST
 
 
