@@ -1,5 +1,6 @@
 """What one call asks for, before a wire is chosen: arrays checked, options plain."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -58,7 +59,8 @@ def asked(
 ) -> Asked:
     """The request. Raises TypeError or ValueError for what is no array."""
     dtype = str(options["dtype"])
-    arrays = {name: as_array(value, name) for name, value in tensors.items() if value is not None}
+    needed = ("query", "key")
+    arrays = {name: as_array(value, name) for name, value in tensors.items() if value is not None or name in needed}
     for name in ("query", "key", "value"):
         if name in arrays:
             arrays[name] = narrowed(arrays[name], dtype)
@@ -72,7 +74,7 @@ def plain(value: Any, path: str, *, tensor: bool = False) -> Any:
 
     Raises:
         TypeError: an array of no numbers where a tensor is taken.
-        ValueError: a ragged one.
+        ValueError: a ragged one, or a number that JSON would carry as null.
 
     """
     if isinstance(value, Mapping):
@@ -85,7 +87,9 @@ def plain(value: Any, path: str, *, tensor: bool = False) -> Any:
     if is_list:
         return [plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
     if hasattr(value, "detach") or isinstance(value, (np.ndarray, np.generic)):
-        return as_array(value, path).tolist()
+        value = as_array(value, path).tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path}: expected a finite number, came {value}")
     return value
 
 

@@ -24,7 +24,7 @@ def common(answer: Answer, fields: Mapping[str, Any]) -> dict[str, Any]:
             timing[name] = float(spent_ms) / 1e3
     return {
         "backend": fields.get("backend"),
-        "device": fields.get("device"),
+        "device": fields["device"],
         "request_id": answer.headers.get("x-request-id"),
         "timing": timing,
     }

@@ -26,7 +26,7 @@ def fields_call(path: str, fields: dict[str, Any], *, base64: bool) -> Call:
     form: Callable[[np.ndarray], Any] = encode_base64 if base64 else _listed
     body = _arrays_as(form, fields | ({"encoding": "base64"} if base64 else {}))
     try:
-        content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+        content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
         raise TypeError(f"{path}: an option has no JSON form: {error}") from None
     return Call("POST", path, content, {"Content-Type": "application/json"})

@@ -12,7 +12,7 @@ class Result:
 
     Attributes:
         backend: what computed it: native, flash, chunked or gram; None if nothing named it.
-        device: where.
+        device: where it was computed.
         request_id: the X-Request-ID under which the server logged it.
         timing: seconds of the server's stages: decode, queue, compute, encode.
 

@@ -88,7 +88,7 @@ def send(session: Session, call: Call, *, retries: int | None = None) -> Steps[A
     for number in range(attempts):
         left_s = None if deadline_s is None else deadline_s - monotonic()
         if left_s is not None and left_s <= 0:
-            raise Timeout(f"{call.path} was not answered within {session.timeout_s:g} s")
+            raise _timeout(session, call)
         try:
             answer = yield _attempt(call, left_s)
             if 200 <= answer.status < 300:
@@ -97,7 +97,7 @@ def send(session: Session, call: Call, *, retries: int | None = None) -> Steps[A
             if answer.status not in _RETRIED:
                 raise failure
         except httpx.TimeoutException:
-            raise Timeout(f"{call.path} was not answered within {session.timeout_s:g} s") from None
+            raise _timeout(session, call) from None
         except httpx.RequestError as error:
             failure = ConnectionFailed(f"{call.path}: {error or type(error).__name__}")
             failure.__cause__ = error
@@ -108,6 +108,11 @@ def send(session: Session, call: Call, *, retries: int | None = None) -> Steps[A
             raise failure
         yield Pause(wait_s)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _timeout(session: Session, call: Call) -> Timeout:
+    within = "in time" if session.timeout_s is None else f"within {session.timeout_s:g} s"
+    return Timeout(f"{call.path} was not answered {within}")
 
 
 def _attempt(call: Call, left_s: float | None) -> Attempt:
