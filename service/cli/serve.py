@@ -1,26 +1,19 @@
-"""The `attnloss` command."""
+"""`attnloss serve`."""
 
-import sys
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+from service.cli.failure import CommandFailed
+from service.cli.help import epilog
+
+EPILOG = epilog(
+    "attnloss serve --port 8000 --models default,gpt2",
+    "ATTNLOSS_MAX_TEXTS=1000 attnloss serve --host 0.0.0.0",
+    statuses=(0, 2),
+)
 
 
-@app.callback(invoke_without_command=True)
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Attention losses and statistics, served over HTTP."""
-    if version:
-        import attnloss
-
-        typer.echo(f"attnloss {attnloss.__version__}")
-        raise typer.Exit
-
-
-@app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [ATTNLOSS_HOST, else 127.0.0.1]")] = None,
     port: Annotated[
@@ -46,24 +39,10 @@ def serve(
     except ValidationError as error:
         first = error.errors()[0]
         why = first["msg"].removeprefix("Value error, ")
-        raise _one_line(f"{'.'.join(map(str, first['loc']))}: {why}, came {first['input']!r}") from None
+        raise CommandFailed(f"{'.'.join(map(str, first['loc']))}: {why}, came {first['input']!r}") from None
     try:
         status = run(settings)
     except OSError as error:
         reason = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or error
-        raise _one_line(f"cannot serve on {settings.host}:{settings.port}: {reason}") from None
+        raise CommandFailed(f"cannot serve on {settings.host}:{settings.port}: {reason}") from None
     raise typer.Exit(status)
-
-
-def _one_line(message: str) -> typer.Exit:
-    typer.echo(f"attnloss: {message}", err=True)
-    return typer.Exit(2)
-
-
-def main() -> None:
-    """Entry point."""
-    sys.exit(app())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""Scoring of many texts: lines in, rows out, in order, in constant memory."""
