@@ -1,0 +1,1 @@
+"""Attention maps of a text, for a terminal and as files."""
