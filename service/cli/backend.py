@@ -103,16 +103,9 @@ def open_backend(
 ) -> Backend:
     """The server at this address, or without one this process with the model. Raises CommandFailed."""
     if server:
-        import httpx
-
+        check_address(server)
         from service.client import Client
 
-        try:
-            url = httpx.URL(server)
-        except httpx.InvalidURL as error:
-            raise CommandFailed(f"--server: {server!r}: {error}") from None
-        if url.scheme not in ("http", "https") or not url.host:
-            raise CommandFailed(f"--server: expected an address as in http://127.0.0.1:8000, came {server!r}")
         return _Remote(Client(server, timeout_s=timeout_s, api_key=api_key), server)
     from service.errors import Unavailable
     from service.logs import configure_logs
@@ -126,6 +119,19 @@ def open_backend(
         raise CommandFailed(error.detail) from None
     except ValueError as error:  # pydantic's is one
         raise CommandFailed(f"--model or an ATTNLOSS_ setting: {_reason(error)}") from None
+
+
+def check_address(server: str) -> None:
+    """Raise CommandFailed for what is no address of a server."""
+    import httpx
+
+    try:
+        url = httpx.URL(server)
+        usable = url.scheme in ("http", "https") and url.host
+    except httpx.InvalidURL:
+        usable = False
+    if not usable:
+        raise CommandFailed(f"--server: expected an address as in http://127.0.0.1:8000, came {server!r}")
 
 
 def _reason(error: ValueError) -> str:

@@ -6,16 +6,18 @@ from typing import Any
 import typer
 
 from service.cli.backend import open_backend
+from service.cli.failure import CommandFailed
 from service.cli.help import epilog
-from service.cli.options import ApiKey, Json, ModelName, Server
+from service.cli.options import ApiKey, Json, Server
 
 EPILOG = epilog(
-    "attnloss models --server http://127.0.0.1:8000",
-    "attnloss models --model gpt2 --json",
+    "attnloss models",
+    "attnloss models --server http://127.0.0.1:8000 --json",
     statuses=(0, 2, 3),
+    variables={"ATTNLOSS_MODELS": "what is configured: default,gpt2,my=/models/my"},
 )
 
-_COLUMNS = (
+_SERVED = (
     "name",
     "state",
     "kind",
@@ -27,25 +29,47 @@ _COLUMNS = (
     "dtype",
     "device",
 )
+_CONFIGURED = ("name", "source")
+_WORDS = ("name", "source", "state", "kind", "architecture")
 
 
-def models(server: Server = None, api_key: ApiKey = None, model: ModelName = None, as_json: Json = False) -> None:
-    """List the text models of a server; or without one, load a model here and tell of it."""
-    with open_backend(server, model, api_key=api_key) as backend:
-        found = backend.models()
+def models(server: Server = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+    """List the text models of a server; or without one, those that ATTNLOSS_MODELS configures."""
+    if server:
+        with open_backend(server, None, api_key=api_key) as backend:
+            found = backend.models()
+    else:
+        found = _configured()
     if as_json:
         typer.echo(json.dumps(found))
         return
+    _show(found, _SERVED if server else _CONFIGURED)
+
+
+def _configured() -> list[dict[str, Any]]:
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    try:
+        return [{"name": name, "source": source} for name, source in Settings().model_sources.items()]
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        raise CommandFailed(f"ATTNLOSS_{str(first['loc'][0]).upper()}: {reason}") from None
+
+
+def _show(found: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from service.cli.maps.terminal import console
 
     table = Table()
-    for name in _COLUMNS:
-        table.add_column(name.replace("_", " "), justify="left" if name in _COLUMNS[:4] else "right")
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="left" if name in _WORDS else "right")
     for entry in found:
-        table.add_row(*(Text(_cell(entry.get(name))) for name in _COLUMNS))
+        table.add_row(*(Text(_cell(entry.get(name))) for name in columns))
     console().print(table)
     for entry in found:
         if entry.get("why"):

@@ -111,10 +111,14 @@ def _opened(server: str | None, model: str | None, timeout_s: float, api_key: st
 
 def _check_options(options: dict[str, Any]) -> None:
     """What is wrong with the request whatever the text, told before anything is read."""
+    from attnloss.registry import LOSSES
     from service.errors import ServiceError
     from service.settings import Settings
     from service.text.validate import text_loss_job
 
+    for loss in options.get("losses", ()):
+        if loss["name"] not in LOSSES:
+            raise CommandFailed(f"--losses: there is no {loss['name']!r}; there are {', '.join(LOSSES)}")
     try:
         text_loss_job({"text": "a"} | options, Settings(models="default"), b"")
     except ServiceError as error:
