@@ -32,7 +32,7 @@ NOT_LOADED = {
     "attnloss.registry": ["torch", "service"],
     "attnloss.shapes": ["torch", "service"],
     "service.app": ["torch"],
-    "service.cli": ["torch", "fastapi", "zmq"],
+    "service.cli": ["torch", "fastapi", "zmq", "httpx", "numpy", "pydantic"],
     "service.serve": ["torch", "fastapi"],
     "service.api_process": ["torch"],
     "service.batcher": ["torch", "fastapi", "zmq"],

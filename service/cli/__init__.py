@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from service.cli import attention, bench, models, score, serve
-from service.cli.failure import INTERRUPTED, UNREAD, USAGE, CommandFailed
+from service.cli.failure import INTERRUPTED, UNREAD, USAGE, CommandFailed, OutputUnread
 from service.cli.help import epilog
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -58,7 +58,7 @@ def main() -> None:
         status = _told(str(failed), failed.status)
     except (KeyboardInterrupt, typer.Abort):
         status = _told("interrupted", INTERRUPTED)
-    except BrokenPipeError:
+    except OutputUnread:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
         status = UNREAD
     except Exception as error:

@@ -15,6 +15,10 @@ STATUSES = {
 }
 
 
+class OutputUnread(Exception):
+    """Whoever read the output has gone."""
+
+
 class CommandFailed(Exception):
     """The command ends with this line on standard error and this exit status."""
 

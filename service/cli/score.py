@@ -13,7 +13,7 @@ from service.cli.bulk import inputs, outputs
 from service.cli.bulk.progress import progress
 from service.cli.bulk.rows import RowPlan
 from service.cli.bulk.run import Counts, run, skip
-from service.cli.failure import INTERRUPTED, CommandFailed
+from service.cli.failure import GAVE_UP, INTERRUPTED, CommandFailed, OutputUnread
 from service.cli.help import epilog
 from service.cli.options import ApiKey, ModelName, Server
 
@@ -24,6 +24,8 @@ EPILOG = epilog(
     "attnloss score corpus.jsonl -o losses.jsonl --resume   # go on after Ctrl-C or a crash",
     statuses=(0, 1, 2, 3, 130, 141),
 )
+
+_HOW_TO_GO_ON = "the same command with --resume (and without --force) goes on"
 
 
 def score(
@@ -95,11 +97,20 @@ def score(
         def score_texts(texts: Sequence[str]) -> list[dict[str, Any]]:
             return backend.loss_text(texts, model=model if server else None, **options)
 
-        if output is not None and force and output.exists():
-            _delete(output)
-        sink.start()
-        shown = progress(total_bytes, done_bytes, quiet=quiet)
-        counts = run(lines, score_texts, sink, plan, shown, most_texts=batch, concurrency=concurrency if server else 1)
+        try:
+            if output is not None and force and output.exists():
+                _delete(output)
+            sink.start()
+            shown = progress(total_bytes, done_bytes, quiet=quiet)
+            several = concurrency if server else 1
+            counts = run(lines, score_texts, sink, plan, shown, most_texts=batch, concurrency=several)
+        except BrokenPipeError:
+            raise OutputUnread from None
+        except OSError as error:
+            raise CommandFailed(f"{output or 'standard output'}: {error.strerror}") from None
+        except CommandFailed as failed:
+            how = f"; {_HOW_TO_GO_ON}" if failed.status == GAVE_UP and output is not None else ""
+            raise CommandFailed(f"{failed}{how}", failed.status) from None
         _end(counts, output, quiet=quiet)
 
 
@@ -167,7 +178,7 @@ def _end(counts: Counts, output: Path | None, *, quiet: bool) -> None:
     """The summary, and the exit status where it is not 0."""
     told = f"{counts.scored} scored" + f", {counts.failed} failed" * bool(counts.failed)
     if counts.interrupted:
-        how = "" if output is None else "; the same command with --resume (and without --force) goes on"
+        how = "" if output is None else f"; {_HOW_TO_GO_ON}"
         typer.echo(f"attnloss: interrupted, {told}{how}", err=True)
         sys.stdout.flush()
         os._exit(INTERRUPTED)  # a request that runs on a thread would be waited for

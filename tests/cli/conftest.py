@@ -14,7 +14,7 @@ import pytest
 
 from tests.serving import ROOT, server_starter
 
-WORDS = "the service sorts its queue once a second and you can use this function to read a file".split()
+WORDS = ("the", "service", "sorts", "its queue", "once a second", "and", "you can", "use", "this function")
 
 
 class Command:
@@ -23,7 +23,7 @@ class Command:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def start(self, *arguments: Any, **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: Any, stdout: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[bytes]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ATTNLOSS_", "_ATTNLOSS"))}
         paths = {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
         return subprocess.Popen(
@@ -31,7 +31,7 @@ class Command:
             cwd=self.directory,
             env=kept | paths | environment,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
         )
 

@@ -130,3 +130,4 @@ def test_a_reader_that_goes_away_ends_the_run_without_a_word(attnloss: Command, 
     assert process.wait(30) == 141
     assert process.stderr is not None
     assert process.stderr.read() == b""
+    process.communicate()

@@ -53,9 +53,7 @@ def read_lines(files: Sequence[str], input_format: InputFormat = "auto", text_fi
     """The lines of all files that are not blank; no more than one is in memory. Raises CommandFailed."""
     before_bytes = 0
     for name in files:
-        is_jsonl = input_format == "jsonl" or (
-            input_format == "auto" and Path(name.removesuffix(".part")).suffix.lower() in _JSONL_SUFFIXES
-        )
+        is_jsonl = input_format == "jsonl" or (input_format == "auto" and Path(name).suffix.lower() in _JSONL_SUFFIXES)
         try:
             with _open(name) as file:
                 for number, raw, error in _raw_lines(file):
@@ -92,15 +90,14 @@ def _raw_lines(file: BinaryIO) -> Iterator[tuple[int, bytes | int, str | None]]:
 
 def _line(name: str, number: int, end_bytes: int, raw: bytes, is_jsonl: bool, text_field: str) -> Line:
     fields: dict[str, Any] = {}
-    text: Any = None
+    text: str | None = None
     error = None
     try:
         decoded = raw.decode()
-        text = json.loads(decoded, parse_constant=_refuse, parse_float=_finite) if is_jsonl else decoded
-        if is_jsonl:
-            text, fields = _text_of(text, text_field)
-            if surrogate := _SURROGATE.search(text):
-                raise ValueError(f"U+{ord(surrogate.group()):04X} in the text is a lone surrogate")
+        value = json.loads(decoded, parse_constant=_refuse, parse_float=_finite) if is_jsonl else decoded
+        if isinstance(value, dict):
+            fields = {key: each for key, each in value.items() if key != text_field}
+        text = _text_of(value, text_field)
     except UnicodeDecodeError as wrong:
         error = f"not UTF-8: byte 0x{raw[wrong.start]:02x} at {wrong.start}"
     except json.JSONDecodeError as wrong:
@@ -109,23 +106,25 @@ def _line(name: str, number: int, end_bytes: int, raw: bytes, is_jsonl: bool, te
         error = "not JSON: nested too deep"
     except ValueError as wrong:
         error = str(wrong)
-    return Line(name, number, end_bytes, text if error is None else None, fields, error)
+    return Line(name, number, end_bytes, text, fields, error)
 
 
-def _text_of(value: Any, text_field: str) -> tuple[str, dict[str, Any]]:
-    if isinstance(value, str):
-        text, fields = value, {}
-    elif not isinstance(value, dict):
-        raise ValueError(f"expected an object or a string, came {_kind(value)}")
-    elif text_field not in value:
-        raise ValueError(f"the object has no field {text_field!r}")
-    else:
-        text, fields = value[text_field], {name: each for name, each in value.items() if name != text_field}
+def _text_of(value: Any, text_field: str) -> str:
+    if isinstance(value, dict):
+        if text_field not in value:
+            raise ValueError(f"the object has no field {text_field!r}")
+        text = value[text_field]
         if not isinstance(text, str):
             raise ValueError(f"{text_field}: expected a string, came {_kind(text)}")
+    elif isinstance(value, str):
+        text = value
+    else:
+        raise ValueError(f"expected an object or a string, came {_kind(value)}")
     if not text:
         raise ValueError("the text is empty")
-    return text, fields
+    if surrogate := _SURROGATE.search(text):
+        raise ValueError(f"U+{ord(surrogate.group()):04X} in the text is a lone surrogate")
+    return text
 
 
 def _kind(value: Any) -> str:

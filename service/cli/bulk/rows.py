@@ -70,5 +70,6 @@ def flat(value: Any) -> Any:
 
 def _mean(by_layer: Sequence[Any]) -> float:
     """Mean over the layers and their heads; a loss that has none per head has one number for a layer."""
-    values = [float(each) for layer in by_layer for each in (layer if hasattr(layer, "__len__") else [layer])]
-    return sum(values) / len(values)
+    import numpy as np
+
+    return float(np.concatenate([np.ravel(layer) for layer in by_layer]).astype(np.float64).mean())
