@@ -37,6 +37,7 @@ bench: $(INSTALLED) $(NATIVE)  ## measure; fails where a bar is missed
 	$(BIN)/python -m benchmarks.language || missed=1; \
 	$(BIN)/python -m benchmarks.probe || missed=1; \
 	$(BIN)/python -m benchmarks.text || missed=1; \
+	$(BIN)/python -m benchmarks.lm_eval_http || missed=1; \
 	$(BIN)/python -m benchmarks.http $(ARGS) || missed=1; \
 	$(BIN)/python -m benchmarks.batching $(ARGS) || missed=1; \
 	exit $$missed

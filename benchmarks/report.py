@@ -53,6 +53,11 @@ A model's forward with statistics of every layer, against the same model with SD
 POST /loss over HTTP with the embedded model, against a loop in one process of one Hugging Face call for each text.
 Server and loop run in turns; both have the whole machine, and the load generator shares the server's part.
 """,
+    "lm_eval_http": """## lm-eval
+
+Unmodified lm-eval by `local-completions` over HTTP, against its own `hf` backend with the same model in its process.
+Both are made and warm before, and evaluate the same documents in turns; lm-eval takes its part of the server's cores.
+""",
 }
 
 
