@@ -38,6 +38,7 @@ test_split: train
 doc_to_text: "{{{{question}}}}"
 doc_to_choice: "{{{{choices}}}}"
 doc_to_target: answer
+target_delimiter: ""
 metric_list: [{{metric: acc}}]
 """
 
@@ -98,6 +99,7 @@ def evaluate(backend: str, arguments: dict[str, Any], folder: str, documents: in
 
 
 def report(rounds: int) -> bool:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # as the service has it; spinning would slow hf on shared cores
     spawn = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -108,7 +110,8 @@ def report(rounds: int) -> bool:
         write_task(Path(folder))
         await_ok(process, f"http://127.0.0.1:{port}/health/ready")
         wait_for_model(port)
-        over = {"model": "default", "base_url": f"http://127.0.0.1:{port}/v1/completions", "tokenizer": str(MODEL)}
+        over = {"model": "default", "base_url": f"http://127.0.0.1:{port}/v1/completions"}
+        over |= {"tokenizer": str(MODEL), "tokenizer_backend": "huggingface"}
         local = {"pretrained": str(MODEL), "device": "cpu", "dtype": "float32", "add_bos_token": False}
         runs = {
             "hf": (hf, "hf", local),
