@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
     app = FastAPI(
         title="attnloss",
         version=attnloss.__version__,
-        description="Attention, its statistics and losses over its weights, of tensors sent as JSON.",
+        description="Attention, its statistics and losses over its weights, of tensors and texts; token losses.",
         lifespan=lifespan,
         redirect_slashes=False,
     )

@@ -68,3 +68,9 @@ def test_errors_reach_the_client_as_its_own_exception(
         client.infer(model, inputs(drawn() | change), parameters=parameters)
     assert raised.value.status() == status
     assert words in raised.value.message()
+
+
+def test_the_client_s_timeout_in_microseconds_is_the_deadline(client: triton.InferenceServerClient) -> None:
+    with pytest.raises(InferenceServerException) as raised:
+        client.infer("attention", inputs(drawn()), timeout=1)
+    assert raised.value.status() == "504"
