@@ -17,6 +17,8 @@ from service.client.errors import ApiError, ConnectionFailed, Timeout, api_error
 
 FIRST_BACKOFF_S = 0.25
 LONGEST_BACKOFF_S = 8.0
+LEAST_TIMEOUT_S = 0.05
+"""The service refuses to be told less; what is left below it is kept to by the client alone."""
 
 _RETRIED = (429, 502, 503)
 _HOPELESS = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
@@ -116,8 +118,8 @@ def _timeout(session: Session, call: Call) -> Timeout:
 
 
 def _attempt(call: Call, left_s: float | None) -> Attempt:
-    headers = call.headers if left_s is None else call.headers | {"X-Request-Timeout": f"{left_s:.6f}"}
-    return Attempt(call.method, call.path, headers, call.content, left_s)
+    told = {} if left_s is None else {"X-Request-Timeout": f"{max(left_s, LEAST_TIMEOUT_S):.6f}"}
+    return Attempt(call.method, call.path, call.headers | told, call.content, left_s)
 
 
 def _refusal(answer: Answer) -> ApiError:

@@ -71,6 +71,13 @@ def test_each_attempt_tells_the_server_what_time_is_left(make_client: Any, scrip
     assert [request.extensions["timeout"]["read"] for request in answers.requests] == [10.0, 6.0]
 
 
+def test_the_server_is_told_no_less_than_it_takes(make_client: Any, script: Any, clock: Any) -> None:
+    answers = script(GOOD)
+    make_client(transport=answers.transport(), timeout_s=0.01).models()
+    assert float(answers.requests[0].headers["x-request-timeout"]) == pytest.approx(0.05)
+    assert answers.requests[0].extensions["timeout"]["read"] == pytest.approx(0.01)
+
+
 def test_no_timeout_sends_no_deadline(make_client: Any, script: Any, clock: Any) -> None:
     answers = script(problem(429, retry_after="4000"), GOOD)
     make_client(transport=answers.transport(), timeout_s=None).models()
