@@ -67,7 +67,7 @@ def narrowed(array: np.ndarray, dtype: str) -> np.ndarray:
 
 def encode_base64(array: np.ndarray) -> dict[str, Any]:
     """The `{"shape", "dtype", "base64"}` form of an array that `as_array` made."""
-    text = binascii.b2a_base64(np.ascontiguousarray(array).data, newline=False).decode("ascii")
+    text = binascii.b2a_base64(array.data, newline=False).decode("ascii")
     return {"shape": list(array.shape), "dtype": array.dtype.name, "base64": text}
 
 

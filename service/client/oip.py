@@ -68,7 +68,7 @@ def call(asked: Asked) -> Call:
             "parameters": parameters | {"binary_data_output": True},
         }
     )
-    content = b"".join([head, *(np.ascontiguousarray(array).data for array in tensors.values())])
+    content = b"".join([head, *(array.data for array in tensors.values())])
     return Call(
         "POST",
         f"/v2/models/{asked.model}/infer",

@@ -105,12 +105,12 @@ def test_an_answer_that_trickles_is_bounded_by_the_deadline(make_client: Any, sc
 
     class Trickle(httpx.SyncByteStream, httpx.AsyncByteStream):
         def __iter__(self) -> Any:
-            while True:
+            for _ in range(300):
                 time.sleep(0.01)
                 yield b" "
 
         async def __aiter__(self) -> Any:
-            while True:
+            for _ in range(300):
                 await anyio.sleep(0.01)
                 yield b" "
 
@@ -165,6 +165,13 @@ def test_an_error_that_is_no_problem_document_still_has_status_and_detail(make_c
         make_client(transport=script(page).transport()).models()
     assert refused.value.problem == {"status": 403, "detail": "Forbidden"}
     assert refused.value.errors == []
+
+
+def test_an_error_of_the_protocol_tells_its_detail(make_client: Any, script: Any) -> None:
+    answers = script(httpx.Response(422, json={"error": "QUERY: ragged"}))
+    with pytest.raises(ApiError, match="^422: QUERY: ragged$") as refused:
+        make_client(transport=answers.transport(), binary=True).attention([[1.0]], [[1.0]])
+    assert refused.value.problem == {"status": 422, "detail": "QUERY: ragged"}
 
 
 @pytest.mark.parametrize("content", [b"<h1>Welcome</h1>", b"{}", b"[]", b"null"])
