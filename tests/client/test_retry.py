@@ -169,7 +169,7 @@ def test_an_error_that_is_no_problem_document_still_has_status_and_detail(make_c
 
 def test_an_error_of_the_protocol_tells_its_detail(make_client: Any, script: Any) -> None:
     answers = script(httpx.Response(422, json={"error": "QUERY: ragged"}))
-    with pytest.raises(ApiError, match="^422: QUERY: ragged$") as refused:
+    with pytest.raises(ApiError, match=r"^422: QUERY: ragged$") as refused:
         make_client(transport=answers.transport(), binary=True).attention([[1.0]], [[1.0]])
     assert refused.value.problem == {"status": 422, "detail": "QUERY: ragged"}
 
