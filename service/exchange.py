@@ -10,11 +10,10 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from service.admission import JSON_MEMORY_FACTOR
-from service.codec import decode_json, encode_arrays, encode_json
+from service.codec import TensorKind, decode_json, encode_arrays, encode_json
 from service.errors import DeadlinePassed
 from service.frames import Buffer, Frames
-from service.intake import check_headers, read_body, timeout_s
+from service.intake import check_headers, json_memory_bytes, read_body, timeout_s
 from service.job import Job
 from service.limits import check_answer
 from service.schemas import TENSOR_FIELDS
@@ -57,27 +56,41 @@ class Wire:
     """
 
     read: Callable[[bytes, Mapping[str, str], Settings, bytes], tuple[Job, Write]]
-    memory_bytes: Callable[[Mapping[str, str], int], int] = lambda headers, size: size * JSON_MEMORY_FACTOR
+    memory_bytes: Callable[[Mapping[str, str], int], int] = json_memory_bytes
     lead_bytes: Callable[[Mapping[str, str]], int] = lambda headers: 0
     media_types: frozenset[str] = frozenset()
 
 
-def json_wire(build: BuildJob) -> Wire:
-    """The wire of JSON in and JSON out, whose field `encoding` says how arrays are answered."""
-
-    def read(body: bytes, headers: Mapping[str, str], settings: Settings, job_id: bytes) -> tuple[Job, Write]:
-        fields = decode_json(body, TENSOR_FIELDS, max_depth=settings.max_json_depth)
-        return build(fields, settings, job_id), _write_base64 if fields.get("encoding") == "base64" else _write_lists
-
-    return Wire(read)
-
-
-def _write_lists(result: dict[str, Any]) -> Written:
+def write_json(result: dict[str, Any]) -> Written:
+    """The result as it is, arrays as nested lists."""
     return Written([encode_json(result)])
 
 
 def _write_base64(result: dict[str, Any]) -> Written:
     return Written([encode_json(encode_arrays(result))])
+
+
+def _as_asked(job: Job, fields: Mapping[str, Any]) -> Write:
+    return _write_base64 if fields.get("encoding") == "base64" else write_json
+
+
+def json_wire(
+    build: BuildJob,
+    tensors: Mapping[str, TensorKind] = TENSOR_FIELDS,
+    write: Callable[[Job, Mapping[str, Any]], Write] = _as_asked,
+) -> Wire:
+    """The wire of JSON in and JSON out.
+
+    `tensors` are the fields that become arrays; `write` chooses from the job and the fields of its body how the result
+    is written: by default the field `encoding` says it.
+    """
+
+    def read(body: bytes, headers: Mapping[str, str], settings: Settings, job_id: bytes) -> tuple[Job, Write]:
+        fields = decode_json(body, tensors, max_depth=settings.max_json_depth)
+        job = build(fields, settings, job_id)
+        return job, write(job, fields)
+
+    return Wire(read)
 
 
 async def answer(request: Request, state: ServiceState, route: str, wire: Wire) -> Response:

@@ -67,7 +67,8 @@ def _coding(request: Request) -> str:
     return request.headers.get("content-encoding", "identity").strip().lower()
 
 
-def _json_memory_bytes(headers: Mapping[str, str], size: int) -> int:
+def json_memory_bytes(headers: Mapping[str, str], size: int) -> int:
+    """What a JSON body of so many bytes may take in memory while it is decoded."""
     return size * JSON_MEMORY_FACTOR
 
 
@@ -76,7 +77,7 @@ async def read_body(
     settings: Settings,
     reservation: Reservation,
     deadline_s: float = math.inf,
-    memory_bytes: Callable[[Mapping[str, str], int], int] = _json_memory_bytes,
+    memory_bytes: Callable[[Mapping[str, str], int], int] = json_memory_bytes,
     lead_bytes: int = 0,
 ) -> bytes:
     """The body, decompressed, behind `lead_bytes` zeros.

@@ -81,18 +81,22 @@ def described(
 
 def described_infer() -> dict[str, Any]:
     """Keyword arguments of the routes of the Open Inference Protocol, whose errors have words of their own."""
-    refused = {"application/json": {"schema": {"$ref": _REF.format(model=V2Error.__name__)}}}
-    body = [AttentionInferRequest, LossInferRequest]
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    content = {"application/json": _any_of(body, INFER_EXAMPLES), "application/octet-stream": binary}
-    answered = {"application/json": _any_of([InferResponse], INFER_ANSWERS), "application/octet-stream": binary}
+    bodies = [AttentionInferRequest, LossInferRequest]
+    told = described(
+        bodies,
+        [InferResponse],
+        INFER_EXAMPLES,
+        INFER_ANSWERS,
+        refusal=V2Error,
+        refusal_media_type="application/json",
+    )
+    name = "Inference-Header-Content-Length"
     length = {"description": "Bytes of the JSON header, if tensors lie behind it.", "schema": {"type": "integer"}}
-    responses: dict[int, Any] = {200: {"description": "What was asked.", "content": answered}}
-    responses[200]["headers"] = {"Inference-Header-Content-Length": {**length, "required": False}}
-    responses |= {status: {"description": text, "content": refused} for status, text in _PROBLEMS.items()}
-    sent = {"name": "Inference-Header-Content-Length", "in": "header", "required": False, **length}
-    body_described = {"required": True, "content": content}
-    return {"responses": responses, "openapi_extra": {"parameters": [_TIMEOUT, sent], "requestBody": body_described}}
+    told["responses"][200]["headers"] = {name: {**length, "required": False}}
+    told["openapi_extra"]["parameters"].append({"name": name, "in": "header", "required": False, **length})
+    for side in (told["responses"][200], told["openapi_extra"]["requestBody"]):
+        side["content"]["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
+    return told
 
 
 def _any_of(models: Sequence[type[BaseModel]], examples: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,11 @@ class ServiceState:
     metrics_directory: str
     draining: bool = False
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a worker can compute and the server is not draining."""
+        return self.dispatch.ready and not self.draining
+
 
 def state_of(request: Request) -> ServiceState:
     """The state behind a request."""

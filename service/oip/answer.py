@@ -24,14 +24,11 @@ STATISTICS = {
 }
 """Outputs of both models, as the JSON API calls them."""
 
-LOSS_OUTPUTS = {
-    "PER_QUERY_": "per_query",
-    "LOSS_": "loss",
-    "GRAD_QUERY": "grad",
-    "GRAD_KEY": "grad",
-    "GRAD_VALUE": "grad",
-}
-"""Outputs of the model loss beside LOSS, by how their names begin."""
+LOSS_OUTPUTS = {"LOSS": "loss", "GRAD_QUERY": "grad", "GRAD_KEY": "grad", "GRAD_VALUE": "grad"}
+"""Outputs of the model loss alone."""
+
+LABELLED_OUTPUTS = {"LOSS_": "loss", "PER_QUERY_": "per_query"}
+"""Outputs that there are of each loss of a request, by what stands before its label."""
 
 
 def written(

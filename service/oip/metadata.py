@@ -1,6 +1,6 @@
 """What GET /v2 and GET /v2/models/{model} tell."""
 
-from service.oip.answer import STATISTICS, VERSION
+from service.oip.answer import LOSS_OUTPUTS, STATISTICS, VERSION
 from service.oip.request import INPUTS
 from service.oip.schemas import ModelMetadata, TensorMetadata
 
@@ -22,7 +22,7 @@ _SHAPES = {
 
 _OUTPUTS = {
     "attention": (*STATISTICS,),
-    "loss": ("LOSS", "GRAD_QUERY", "GRAD_KEY", "GRAD_VALUE", *STATISTICS),
+    "loss": (*LOSS_OUTPUTS, *STATISTICS),
 }
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from service.errors import FieldProblem, Invalid, NotJson
 from service.exchange import Write
 from service.job import Job
 from service.oip import framing
-from service.oip.answer import LOSS_OUTPUTS, STATISTICS, written
+from service.oip.answer import LABELLED_OUTPUTS, LOSS_OUTPUTS, STATISTICS, written
 from service.oip.schemas import AttentionInferRequest, InferParameters, InferRequest, LossInferRequest
 from service.settings import Settings
 from service.validate import attention_job, loss_job
@@ -73,7 +74,7 @@ def _parsed(model: str, head: bytes, max_depth: int) -> InferRequest:
 
 
 _parsed_again = lru_cache(maxsize=256)(_parsed)
-"""A client whose tensors are binary sends the same header again and again: parsing it is a third of its request."""
+"""Clients whose tensors are binary send the same header again and again: parsing it is half of reading a request."""
 
 
 def _refuse_unknown_parameters(fields: dict[str, Any], model: str) -> None:
@@ -100,10 +101,11 @@ def _returns(model: str, names: list[str]) -> list[str]:
     for i, name in enumerate(names):
         found = STATISTICS.get(name)
         if found is None and model == "loss":
-            prefixes = (asked for prefix, asked in LOSS_OUTPUTS.items() if name.startswith(prefix))
-            found = "loss" if name == "LOSS" else next(prefixes, None)
+            labelled = (asked for prefix, asked in LABELLED_OUTPUTS.items() if name.startswith(prefix))
+            found = LOSS_OUTPUTS.get(name) or next(labelled, None)
         if found is None:
-            known = [*STATISTICS, *(("LOSS", "LOSS_<label>", "PER_QUERY_<label>", "GRAD_QUERY") * (model == "loss"))]
+            labelled_names = [f"{prefix}<label>" for prefix in LABELLED_OUTPUTS]
+            known = [*STATISTICS, *([*LOSS_OUTPUTS, *labelled_names] * (model == "loss"))]
             raise Invalid.field(f"outputs[{i}].name", f"expected one of {', '.join(known)}, came {name[:64]!r}")
         if name in names[:i]:
             raise Invalid.field(f"outputs[{i}].name", f"{name[:64]!r} is asked for twice")
@@ -120,26 +122,25 @@ def _give_to_losses(given: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> 
     if "losses" not in given and "TARGET" in arrays and "PROBABILITY" not in arrays:
         given["losses"] = [{"name": "cross_entropy"}]
     entries = [entry for entry in given.get("losses") or () if isinstance(entry, dict)]
-    taken: set[str] = set()
+    unused = {"TARGET": ["TARGET"], "OTHER": ["OTHER_QUERY", "OTHER_KEY"]}
     for entry in entries:
         spec = LOSSES.get(str(entry.get("name")))
         parameters = () if spec is None else [parameter.name for parameter in spec.parameters]
         if "TARGET" in arrays and "target" in parameters and not {"target", "probability"} & entry.keys():
             entry["target"] = arrays["TARGET"]
-            taken.add("TARGET")
+            unused.pop("TARGET", None)
         if others and "other" in parameters and isinstance(entry.setdefault("other", {}), dict):
             entry["other"] = others | entry["other"]
-            taken.add("OTHER_QUERY" if "query" in others else "OTHER_KEY")
-    for name in ("TARGET", "OTHER_QUERY", "OTHER_KEY"):
-        kin = "TARGET" if name == "TARGET" else "OTHER"
-        if name in arrays and not any(each.startswith(kin) for each in taken):
+            unused.pop("OTHER", None)
+    for name in chain.from_iterable(unused.values()):
+        if name in arrays:
             raise Invalid.field(name, "no loss of parameters.losses takes it")
 
 
 def _check_labels(names: list[str], job: Job) -> None:
     labels = {loss["label"] for loss in job.options["losses"]}
     for i, name in enumerate(names):
-        for prefix in ("LOSS_", "PER_QUERY_"):
+        for prefix in LABELLED_OUTPUTS:
             if name.startswith(prefix) and name.removeprefix(prefix) not in labels:
                 raise Invalid.field(
                     f"outputs[{i}].name", f"expected {prefix}<label> of {', '.join(sorted(labels))}, came {name[:64]!r}"

@@ -24,7 +24,7 @@ async def ready(request: Request) -> Response:
     ready or failed; tensors do not wait for them.
     """
     state = state_of(request)
-    is_ready = state.dispatch.ready and not state.draining
+    is_ready = state.is_ready
     workers = [link.worker.public() for link in state.dispatch.links]
     models = dict.fromkeys(state.settings.model_sources, "loading")
     models |= {name: entry["state"] for name, entry in state.dispatch.models.items()}

@@ -3,12 +3,10 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from service.codec import decode_json, encode_json
-from service.exchange import Wire, Write, Written, answer
+from service.exchange import Wire, Write, answer, json_wire, write_json
 from service.job import Job
 from service.openai import schemas
 from service.openai.answers import write_completion
@@ -51,7 +49,7 @@ async def tokenizer_info(request: Request, model: str | None = None) -> Response
     """The special tokens, the chat template and the class of a model's tokenizer; of the first model by default."""
 
     def read(body: bytes, headers: Mapping[str, str], settings: Settings, job_id: bytes) -> tuple[Job, Write]:
-        return tokenizer_info_job(model, settings, job_id), _write
+        return tokenizer_info_job(model, settings, job_id), write_json
 
     return await answer(request, state_of(request), "/tokenizer_info", Wire(read))
 
@@ -82,23 +80,11 @@ def _began() -> int:
     return int(time.time())
 
 
-def _write(result: dict[str, Any]) -> Written:
-    return Written([encode_json(result)])
-
-
-def _wire(
-    build: Callable[[dict[str, Any], Settings, bytes], Job], write: Callable[[Job], Write] = lambda job: _write
-) -> Wire:
-    def read(body: bytes, headers: Mapping[str, str], settings: Settings, job_id: bytes) -> tuple[Job, Write]:
-        job = build(decode_json(body, {}, max_depth=settings.max_json_depth), settings, job_id)
-        return job, write(job)
-
-    return Wire(read)
-
-
-_COMPLETIONS = _wire(completion_job, lambda job: partial(write_completion, options=job.options, job_id=job.id))
-_TOKENIZE = _wire(tokenize_job)
-_DETOKENIZE = _wire(detokenize_job)
+_COMPLETIONS = json_wire(
+    completion_job, {}, lambda job, _: partial(write_completion, options=job.options, job_id=job.id)
+)
+_TOKENIZE = json_wire(tokenize_job, {})
+_DETOKENIZE = json_wire(detokenize_job, {})
 
 HANDLERS: dict[str, Callable[[Request, ServiceState], Awaitable[Response]]] = {
     path: partial(answer, route=path, wire=wire)

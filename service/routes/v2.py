@@ -68,8 +68,7 @@ async def live() -> dict[str, bool]:
 
 
 def _readiness(request: Request) -> Response:
-    state = state_of(request)
-    is_ready = state.dispatch.ready and not state.draining
+    is_ready = state_of(request).is_ready
     return JSONResponse({"ready": is_ready} if is_ready else {"error": "not ready"}, 200 if is_ready else 503)
 
 

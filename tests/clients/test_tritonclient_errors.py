@@ -74,3 +74,11 @@ def test_the_client_s_timeout_in_microseconds_is_the_deadline(client: triton.Inf
     with pytest.raises(InferenceServerException) as raised:
         client.infer("attention", inputs(drawn()), timeout=1)
     assert raised.value.status() == "504"
+
+
+@pytest.mark.parametrize("name", ["GRAD_QUERYS", "GRAD_MASK", "LOSSES", "PER_QUERY_", "LOSS_other", "output", ""])
+def test_an_output_that_the_model_has_not_is_named(client: triton.InferenceServerClient, name: str) -> None:
+    with pytest.raises(InferenceServerException) as raised:
+        client.infer("loss", inputs(drawn()), outputs=[triton.InferRequestedOutput(name)])
+    assert raised.value.status() == "422"
+    assert repr(name) in raised.value.message()
