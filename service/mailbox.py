@@ -42,6 +42,7 @@ class Mailbox:
         self._knows = knows
         self._on_job = on_job
         self._on_cancel = on_cancel
+        self._acquainted: set[bytes] = set()
         self._router = context.socket(zmq.ROUTER)
         self._router.set(zmq.ROUTER_HANDOVER, 1)
         self._router.set(zmq.SNDHWM, 0)
@@ -72,6 +73,12 @@ class Mailbox:
             sender, *frames = message
             self._understand(sender.bytes, frames)
 
+    def tell_state(self) -> None:
+        """Send the state to every API process that ever said hello; to those that are gone it is not delivered."""
+        state = orjson.dumps(self._state())
+        for receiver in self._acquainted:
+            self._router.send_multipart([receiver, STATE, state])
+
     def answer(self, outcomes: Iterable[Outcome]) -> None:
         """Send each outcome to the API process whose job it is of."""
         for outcome in outcomes:
@@ -88,6 +95,7 @@ class Mailbox:
     def _understand(self, sender: bytes, frames: list[zmq.Frame]) -> None:
         kind = frames[0].bytes
         if kind == HELLO:
+            self._acquainted.add(sender)
             self._router.send_multipart([sender, STATE, orjson.dumps(self._state())])
         elif kind == JOB:
             if not self._knows(frames[1].bytes):  # else it was sent again after a lost connection

@@ -11,7 +11,7 @@ import zmq
 from service.job import Job, Outcome
 
 HELLO = b"hello"
-"""API → worker: are you there? Answered by STATE."""
+"""API → worker: are you there? Answered by STATE, which is also sent unasked when a model is ready or failed."""
 JOB = b"job"
 CANCEL = b"cancel"
 STATE = b"state"

@@ -71,6 +71,7 @@ class WorkerLoop:
         self._computing: frozenset[bytes] = frozenset()
         self._ahead: Batch | None = None
         self._cancelled: set[bytes] = set()
+        self._told_models = desk.public()
         self._state = {
             "pid": os.getpid(),
             "device": str(worker.device),
@@ -132,9 +133,13 @@ class WorkerLoop:
         return None if self._end_by_s is None else max(0, round(1e3 * (self._end_by_s - time.monotonic())))
 
     def _receive(self) -> None:
-        """Take in messages, and texts that have been tokenised."""
+        """Take in messages, and texts that have been tokenised; what became of a model is told before its texts."""
         self._mailbox.receive()
-        for each in self._desk.take():
+        taken, models = self._desk.take(), self._desk.public()
+        if models != self._told_models:
+            self._told_models = models
+            self._mailbox.tell_state()
+        for each in taken:
             if isinstance(each, Job):
                 self._batcher.put(each)
             else:

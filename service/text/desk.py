@@ -114,6 +114,7 @@ class Desk:
                 if not self._load(name, self._models[name]):
                     missing.append(name)
                 self._arrived.put(name)
+                self._wake()
             if missing:
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, _MOST_RETRY_S)

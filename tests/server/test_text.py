@@ -45,6 +45,14 @@ def texts(start_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFac
     assert "Traceback" not in server.log.read_text()
 
 
+def test_a_text_that_was_answered_was_answered_by_a_model_that_is_told_to_be_ready(
+    start_server: Callable[..., Any],
+) -> None:
+    server = start_server(models="default")
+    server.post("/loss", {"text": TEXT})
+    assert server.client.get("/health/ready").json()["models"] == {"default": "ready"}
+
+
 def test_the_embedded_model_answers_both_endpoints(texts: Any) -> None:
     attention = texts.post("/attention", {"text": TEXT})
     assert attention["model"] == "default"
