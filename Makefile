@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 INSTALLED := $(VENV)/.installed
 NATIVE := $(VENV)/.native
 
-.PHONY: help native serve test chaos check bench bench-report docker-test clean
+.PHONY: help native serve test chaos check examples examples-full bench bench-report docker-test clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -44,6 +44,14 @@ bench: $(INSTALLED) $(NATIVE)  ## measure; fails where a bar is missed
 
 bench-report: $(INSTALLED) $(NATIVE)  ## measure and write benchmarks/README.md
 	$(BIN)/python -m benchmarks.report
+
+examples: $(INSTALLED) $(NATIVE)  ## redraw docs/article.md from its results and run small sizes, minutes
+	$(BIN)/python -m examples --draw
+	rm -rf build/examples
+	$(BIN)/python -m examples $(ARGS)
+
+examples-full: $(INSTALLED) $(NATIVE)  ## make the results of docs/article.md, hours; goes on where it stopped
+	$(BIN)/python -m examples --full $(ARGS)
 
 chaos: $(INSTALLED) $(NATIVE)  ## kill, overload and starve real servers; writes the figures of docs/reliability.md
 	rm -f $(VENV)/chaos.jsonl

@@ -106,7 +106,7 @@ assert not psutil.Process().children()
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("package", ["attnloss", "service", "tests", "benchmarks", "docs", "tools"])
+@pytest.mark.parametrize("package", ["attnloss", "service", "tests", "benchmarks", "docs", "examples", "tools"])
 def test_no_source_file_is_too_long(package: str) -> None:
     lines = {path: len(path.read_text().splitlines()) for path in ROOT.glob(f"{package}/**/*.py")}
     assert {str(path): count for path, count in lines.items() if count > MOST_LINES} == {}
