@@ -124,6 +124,6 @@ def of(runs: Iterable[Run], key: str, **case: Any) -> list[Any]:
 
 def run_alone(name: str) -> None:
     """Run one example by itself: `python -m examples.NAME` takes the arguments of `python -m examples`."""
-    from examples.__main__ import main
+    from examples.runner import main
 
     main([name, *sys.argv[1:]])
