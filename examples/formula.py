@@ -20,6 +20,7 @@ import httpx
 import torch
 from matplotlib.figure import Figure
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from attnloss import attention, losses
 from docs.plots.canvas import COLOURS, heat_map, panels
@@ -36,11 +37,12 @@ def cases(*, full: bool) -> list[Case]:
 
 
 def words(text: str) -> tuple[list[str], torch.Tensor]:
-    """The words of a text and their embeddings [n, d], those of the default model, to length √d."""
+    """The words of a text and the default model's embeddings of them [n, d], each with a score of 2 with itself."""
+    disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     table = AutoModelForCausalLM.from_pretrained(MODEL).get_input_embeddings().weight.detach()
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    rows = torch.nn.functional.normalize(table[ids].double(), dim=-1) * math.sqrt(table.shape[1])
+    rows = torch.nn.functional.normalize(table[ids].double(), dim=-1) * math.sqrt(2 * math.sqrt(table.shape[1]))
     return [tokenizer.decode([each]).strip() for each in ids], rows
 
 
