@@ -33,9 +33,9 @@ def load(name: str) -> Example:
 def compute(name: str, case: Case) -> Run:
     """One case, in a process of its own."""
     torch.set_num_threads(1)
+    example, made = load(name), made_with()
     began_s = time.monotonic()
-    result = load(name).run(case)
-    return Run(case, result, round(time.monotonic() - began_s, 1), made_with())
+    return Run(case, example.run(case), round(time.monotonic() - began_s, 1), made)
 
 
 def compute_missing(names: Sequence[str], folder: Path, *, full: bool, jobs: int) -> None:
