@@ -169,8 +169,8 @@ def figure(runs: Sequence[Run]) -> Figure:
     )
     axes[2].axhline(0, color=COLOURS[1])
     axes[2].set_xticks(range(len(names)), names)
-    axes[2].set(title=f"3. loss of each query\nmean {entropy.mean():.3f} nats", ylabel="nats")
-    axes[2].legend()
+    axes[2].set(title=f"3. loss of each query\nmean {entropy.mean():.3f} nats", ylabel="nats", ylim=(-0.02, 1.4))
+    axes[2].legend(loc="upper left")
     return drawn
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from attnloss import attention, losses
 from docs.plots.canvas import COLOURS, heat_map, panels
-from examples.study import Case, Run, of, percent, rounded, run_alone, spread
+from examples.study import Case, Run, of, rounded, run_alone, spread
 
 SHORTEST, LONGEST, WIDTH, HEADS, BATCH = 10, 20, 64, 4, 64
 VARIANTS = {"permutation": "permutation loss", "output": "cross-entropy of the output", "both": "both"}
@@ -160,20 +160,27 @@ def first_step(curve: Sequence[Sequence[float]], wanted: float) -> float:
     return next((step for step, accuracy in curve if accuracy >= wanted), float("inf"))
 
 
+def fine(share: float) -> str:
+    """A share close to 1 as a percentage with two decimals."""
+    return f"{100 * share:.2f} %"
+
+
+def steps_needed(curves: Sequence[Sequence[Sequence[float]]]) -> str:
+    """How many seeds get 99 % of the weights right, and after how many steps."""
+    steps = [step for curve in curves if (step := first_step(curve, 0.99)) < float("inf")]
+    reached = f"{len(steps)} of {len(curves)} seeds get there"
+    return f"{spread(steps, '{:.0f}'.format)}, {reached}" if steps else reached
+
+
 def findings(runs: Sequence[Run]) -> dict[str, str]:
     told = {}
     for variant, name in VARIANTS.items():
-        if not of(runs, "pointed", variant=variant):
-            continue
-        told[f"places whose weight points to the right symbol, {name}"] = spread(
-            of(runs, "pointed", variant=variant), percent
-        )
-        told[f"… whole sequences, {name}"] = spread(of(runs, "whole", variant=variant), percent)
-        told[f"… places whose output names the right symbol, {name}"] = spread(
-            of(runs, "named", variant=variant), percent
-        )
-        steps = [first_step(curve, 0.99) for curve in of(runs, "curve", variant=variant)]
-        told[f"… steps until 99 % of the weights are right, {name}"] = spread(steps, "{:.0f}".format)
+        known = [run for run in runs if run.case["variant"] == variant]
+        if known:
+            told[f"weights that point to the right symbol, {name}"] = spread(of(known, "pointed"), fine)
+            told[f"… {name}, whole sequences"] = spread(of(known, "whole"), fine)
+            told[f"… {name}, symbols named by the output"] = spread(of(known, "named"), fine)
+            told[f"… {name}, steps until 99 % of the weights are right"] = steps_needed(of(known, "curve"))
     blind = of(runs, "blind")
     told["largest change of an input's key under a shuffle, of the largest key"] = (
         f"{max(each['keys'] for each in blind):.0e}"

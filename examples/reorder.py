@@ -117,6 +117,12 @@ def share_found(ranks: Sequence[int]) -> str:
     return f"{percent(hits.mean())} ({percent(low)}–{percent(high)}, 95 % by resampling {len(hits)} sentences)"
 
 
+def places(runs: Sequence[Run], rule: str) -> np.ndarray:
+    """Where the original of each sentence ranks among all orders, from 0 to 1."""
+    (orders,), (ranks,) = (of(runs, key, question="all orders") for key in ("orders", rule))
+    return (np.array(ranks) - 1) / np.maximum(np.array(orders) - 1, 1)
+
+
 def chance(runs: Sequence[Run]) -> float:
     return fmean(1 / orders for orders in of(runs, "orders", question="all orders")[0])
 
@@ -126,6 +132,8 @@ def findings(runs: Sequence[Run]) -> dict[str, str]:
     for rule, name in RULES.items():
         (ranks,) = of(runs, rule, question="all orders")
         told[f"original order ranks first of all, {name}"] = share_found(ranks)
+    for rule, name in RULES.items():
+        told[f"mean place of the original, {name} (0 is first, chance 0.5)"] = f"{places(runs, rule).mean():.2f}"
     told["chance"] = percent(chance(runs))
     for way, name in WAYS.items():
         results = of(runs, way, question="shuffles")
@@ -141,11 +149,11 @@ def findings(runs: Sequence[Run]) -> dict[str, str]:
 
 def figure(runs: Sequence[Run]) -> Figure:
     drawn, (left, right) = panels(2, width=4.4, height=3.0)
-    (orders,) = of(runs, "orders", question="all orders")
     for colour, (rule, label) in zip(COLOURS, RULES.items(), strict=False):
-        (ranks,) = of(runs, rule, question="all orders")
-        places = np.sort((np.array(ranks) - 1) / np.maximum(np.array(orders) - 1, 1))
-        left.plot(places, (1 + np.arange(len(places))) / len(places), color=colour, label=label, drawstyle="steps-post")
+        ordered = np.sort(places(runs, rule))
+        left.plot(
+            ordered, (1 + np.arange(len(ordered))) / len(ordered), color=colour, label=label, drawstyle="steps-post"
+        )
     left.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
     left.set(title="where the original ranks among all orders", xlabel="place of the original, 0 = first")
     left.set(ylabel="share of sentences", ylim=(0, 1.02))
@@ -162,7 +170,9 @@ def figure(runs: Sequence[Run]) -> Figure:
     right.set_yticks([])
     for i, name in enumerate(names):
         right.text(0.99, i, name, va="center", ha="right", transform=right.get_yaxis_transform())
-    right.set(title="shuffled sentences brought back", xlabel="share of sentences", xlim=(0, 1.4))
+    right.set(
+        title="shuffled sentences brought back", xlabel="share of sentences", xlim=(0, 1.4), xticks=[0, 0.25, 0.5]
+    )
     return drawn
 
 
