@@ -54,7 +54,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("language", "losses", "registry"):
+    # plot is no part of __all__: `from attnloss import *` must do without matplotlib
+    if name in ("language", "losses", "plot", "registry"):
         return import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,8 +36,10 @@ def width_of(texts: Sequence[str], size: float = NORMAL) -> float:
     return max(widths, default=0.0) / POINTS
 
 
-def sheet(width: float, height: float, theme: Theme) -> Figure:
-    """Make an empty figure; it belongs to no pyplot and ends with its last reference."""
+def sheet(width: float, height: float, theme: Theme, *, title: str | None = None, left: float = MARGIN) -> Figure:
+    """Make an empty figure, wide enough for its title; it belongs to no pyplot and ends with its last reference."""
+    if title:
+        width = max(width, left + width_of([drawable(title)], LARGE) + MARGIN)
     figure = Figure(figsize=(width, height), facecolor=theme.background)
     FigureCanvasAgg(figure)
     return figure
@@ -47,6 +49,20 @@ def box(figure: Figure, left: float, top: float, width: float, height: float) ->
     """Place axes by their distance from the left and from the top, in inches."""
     wide, tall = figure.get_size_inches()
     return figure.add_axes((left / wide, 1 - (top + height) / tall, width / wide, height / tall))
+
+
+def figure_of(axes: Axes) -> Figure:
+    """Give the figure that axes are in."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "axes that were removed from their figure"
+    return figure
+
+
+def inches(axes: Axes) -> tuple[float, float]:
+    """Measure axes: width and height."""
+    figure = figure_of(axes)
+    extent = axes.get_window_extent()
+    return float(extent.width / figure.dpi), float(extent.height / figure.dpi)
 
 
 def dress(axes: Axes, theme: Theme) -> None:
@@ -89,8 +105,9 @@ def colour_bar(figure: Figure, beside: Axes, limits: tuple[float, float], label:
     tallness = min(place.height, 2.4 / tall)
     frame = (place.x1 + BAR_GAP / wide, place.y1 - tallness, BAR_WIDTH / wide, tallness)
     axes = figure.add_axes(frame, label="colour bar")
-    bar = figure.colorbar(ScalarMappable(Normalize(*limits), theme.scale), cax=axes, ticks=MaxNLocator(4))
-    bar.outline.set(edgecolor=theme.line, linewidth=0.6)  # type: ignore[operator]
+    ticks = MaxNLocator(max(1, min(4, int(tallness * tall / 0.2))))
+    bar = figure.colorbar(ScalarMappable(Normalize(*limits), theme.scale), cax=axes, ticks=ticks)
+    bar.outline.set(edgecolor=theme.line, linewidth=0.6)
     axes.tick_params(length=0, labelsize=SMALL, labelcolor=theme.ink, labelfontfamily=families([""]), pad=2)
     if label:
-        axes.set_ylabel(label, color=theme.muted, rotation=270, va="bottom", **letters(label))
+        axes.set_ylabel(label, color=theme.muted, rotation=270, va="bottom", **letters(label, size=SMALL))

@@ -52,12 +52,12 @@ def head_grid(
     names = [_names(*side) for side in (("layers", layers, found.shape[0]), ("heads", heads, found.shape[1]))]
     wide, tall = (min(size * cell, _LARGEST) for size, cell in zip(found.shape[::-1], (_WIDE, _TALL), strict=True))
     wide, tall = max(wide, 1.2), max(tall, 0.9)
-    given, figure = axes, axes and axes.get_figure(root=True)
-    if axes is None or figure is None:
+    given = axes
+    if axes is None:
         left, below = 0.4 + frame.width_of(names[0]), 0.5
         top = frame.MARGIN + (frame.TITLE_ROOM if title else 0.0)
         right = frame.BAR_GAP + frame.BAR_WIDTH + frame.BAR_ROOM
-        figure = frame.sheet(left + wide + right, top + tall + below, colours)
+        figure = frame.sheet(left + wide + right, top + tall + below, colours, title=title, left=left)
         axes = frame.box(figure, left, top, wide, tall)
     _cells(axes, found, (low, high), colours)
     for axis, side in ((axes.yaxis, names[0]), (axes.xaxis, names[1])):
@@ -65,8 +65,8 @@ def head_grid(
         frame.mark(axis, [at + 0.5 for at in shown], [side[at] for at in shown], colours)
     frame.entitle(axes, colours, title, "head", "layer")
     if given is None:
-        frame.colour_bar(figure, axes, (low, high), label, colours)
-    return figure  # type: ignore[return-value]
+        frame.colour_bar(frame.figure_of(axes), axes, (low, high), label, colours)
+    return frame.figure_of(axes)
 
 
 def _names(field: str, given: Sequence[int] | None, count: int) -> list[str]:
@@ -90,23 +90,23 @@ def _cells(axes: Axes, values: Float64[np.ndarray, "l h"], limits: tuple[float, 
         return
     for lines, span in ((axes.hlines, rows), (axes.vlines, columns)):
         lines(range(1, span), 0, columns + rows - span, color=theme.background, linewidth=1.0)
-    extent, dpi = axes.get_window_extent(), axes.get_figure(root=True).dpi  # type: ignore[union-attr]
+    wide, tall = frame.inches(axes)
     shown = _written(values)
     longest = frame.width_of([max(shown, key=len)], frame.SMALL)
-    if extent.width / dpi / columns < longest * 1.15 or extent.height / dpi / rows < 0.16:
+    if wide / columns < longest * 1.15 or tall / rows < 0.16:
         return
     for at, text in enumerate(shown):
         row, column = divmod(at, columns)
         share = min(max((values[row, column] - low) / (high - low), 0.0), 1.0)
         colour = ink_on(theme.scale(share)[:3])
         middle = {"x": column + 0.5, "y": row + 0.5, "ha": "center", "va": "center_baseline"}
-        axes.text(**middle, s=text, color=colour, **frame.letters(size=frame.SMALL))  # type: ignore[arg-type]
+        axes.text(**middle, s=text, color=colour, **frame.letters(size=frame.SMALL))
 
 
 def _written(values: Float64[np.ndarray, "l h"]) -> list[str]:
     """Write numbers with as many decimals as tell a hundredth of their span, at least, and no sign before a zero."""
     span = float(values.max() - values.min()) or float(np.abs(values).max()) or 1.0
-    decimals = int(min(max(2 - np.floor(np.log10(span)) - 1, 0), 4))
+    decimals = int(min(max(2 - np.floor(np.log10(span)), 0), 4))
     if np.abs(values).max() >= 1e5 or span < 1e-4:
         return [f"{value:.1e}" for value in values.ravel()]
     return [f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−") for value in values.ravel()]

@@ -16,6 +16,9 @@ from attnloss.plot.tokens import drawable, round_steps, thinned
 CELL = 16
 """Pixels that a weight of a small map takes on either axis, so that no viewer blurs it into its neighbours."""
 MOST_PIXELS = 1024
+"""Of an enlarged map."""
+SAFE_PIXELS_PER_INCH = 72
+"""A map of no more rows an inch loses none of them to sampling, however coarse the file."""
 _FINEST_LINES = 64
 _LABEL, _SMALLEST, _LARGEST_MAP = 0.185, 2.0, 7.4
 """Inches: a label with its distance to the next, and what a map may measure."""
@@ -44,7 +47,8 @@ def heat_map(
         theme: light or dark.
         axes: where to draw; without a colour bar then, and without a figure of its own.
 
-    More than 1024 rows or columns are drawn as blocks that show their largest weight, so that a thin line stays.
+    A map of more rows or columns than the picture has room for is drawn as blocks that show their largest weight, so
+    that a thin line stays: a long text costs no more than a short one, and an SVG holds an image.
     Raises FieldError (a ValueError) naming the argument, what was expected and what came.
 
     """
@@ -53,10 +57,9 @@ def heat_map(
     queries, keys = _sides(values.shape, tokens, key_tokens)
     if axes is not None:
         _paint(axes, values, (low, high), colours)
-        room = axes.get_window_extent().width / axes.get_figure(root=True).dpi, _height(axes)  # type: ignore[union-attr]
-        _name(axes, queries, keys, values.shape, room, colours)
+        _name(axes, queries, keys, values.shape, frame.inches(axes), colours)
         frame.entitle(axes, colours, title)
-        return axes.get_figure(root=True)  # type: ignore[return-value]
+        return frame.figure_of(axes)
     wide, tall = _inches(values.shape)
     left, below = (
         _room(side, size, length)
@@ -64,7 +67,7 @@ def heat_map(
     )
     top = frame.MARGIN + (frame.TITLE_ROOM if title else 0.0)
     right = frame.BAR_GAP + frame.BAR_WIDTH + frame.BAR_ROOM
-    figure = frame.sheet(left + wide + right, top + tall + below, colours)
+    figure = frame.sheet(left + wide + right, top + tall + below, colours, title=title, left=left)
     place = frame.box(figure, left, top, wide, tall)
     _paint(place, values, (low, high), colours)
     _name(place, queries, keys, values.shape, (wide, tall), colours)
@@ -94,7 +97,7 @@ def heat_maps(
     rows, side, caption_room, gap = -(-len(found) // columns), 1.5, 0.24, 0.14
     top = frame.MARGIN + (frame.TITLE_ROOM if title else 0.0)
     wide = frame.MARGIN + columns * (side + gap) - gap + frame.BAR_GAP + frame.BAR_WIDTH + frame.BAR_ROOM
-    figure = frame.sheet(wide, top + rows * (side + caption_room + gap) - gap + frame.MARGIN, colours)
+    figure = frame.sheet(wide, top + rows * (side + caption_room + gap) - gap + frame.MARGIN, colours, title=title)
     for at, (caption, values) in enumerate(found.items()):
         row, column = divmod(at, columns)
         left, above = frame.MARGIN + column * (side + gap), top + row * (side + caption_room + gap) + caption_room
@@ -110,12 +113,12 @@ def heat_maps(
     return figure
 
 
-def pooled(values: Float64[np.ndarray, "n m"]) -> Float64[np.ndarray, "r c"]:
+def pooled(values: Float64[np.ndarray, "n m"], most: int = MOST_PIXELS) -> Float64[np.ndarray, "r c"]:
     """Bring a map to the pixels of its image: larger cells for a small one, the largest of a block for a large one."""
     for axis in (0, 1):
         size = values.shape[axis]
-        if size > MOST_PIXELS:
-            values = np.maximum.reduceat(values, np.arange(MOST_PIXELS) * size // MOST_PIXELS, axis=axis)
+        if size > most:
+            values = np.maximum.reduceat(values, np.arange(most) * size // most, axis=axis)
     cell = min(CELL, max(1, MOST_PIXELS // max(values.shape)))
     return values.repeat(cell, 0).repeat(cell, 1)
 
@@ -146,7 +149,8 @@ def _paint(axes: Axes, values: Float64[np.ndarray, "n m"], limits: tuple[float, 
     n, m = values.shape
     low, high = limits
     frame.dress(axes, theme)
-    axes.imshow(pooled(values), cmap=theme.scale, vmin=low, vmax=high, extent=(0, m, n, 0), interpolation="none")
+    image = pooled(values, max(1, int(max(frame.inches(axes)) * SAFE_PIXELS_PER_INCH)))
+    axes.imshow(image, cmap=theme.scale, vmin=low, vmax=high, extent=(0, m, n, 0), interpolation="none")
     if max(n, m) <= _FINEST_LINES:
         axes.hlines(range(1, n), 0, m, color=theme.grid, linewidth=0.4)
         axes.vlines(range(1, m), 0, n, color=theme.grid, linewidth=0.4)
@@ -160,10 +164,6 @@ def _inches(shape: tuple[int, ...]) -> tuple[float, float]:
     n, m = shape
     cell = min(max(_LABEL * 1.25, _SMALLEST / max(n, m)), _LARGEST_MAP / max(n, m))
     return max(m * cell, 0.3), max(n * cell, 0.3)
-
-
-def _height(axes: Axes) -> float:
-    return axes.get_window_extent().height / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
 
 
 def _labels(side: Sequence[str] | None, size: int, length: float) -> list[tuple[int, str]]:

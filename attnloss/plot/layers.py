@@ -13,7 +13,7 @@ from attnloss.errors import FieldError
 from attnloss.plot import frame
 from attnloss.plot.arrays import Array, as_many, numbers, within
 from attnloss.plot.themes import Theme, named
-from attnloss.plot.tokens import round_steps
+from attnloss.plot.tokens import families, round_steps
 
 _STEP, _TALL = 0.42, 2.3
 """Inches from layer to layer, and of the height."""
@@ -51,10 +51,9 @@ def entropy_by_layer(
     if layers is not None:
         as_many("layers", layers, len(values), "layer")
     names = [str(each) for each in (layers if layers is not None else range(len(values)))]
-    figure = axes and axes.get_figure(root=True)
-    if axes is None or figure is None:
+    if axes is None:
         top, wide = frame.MARGIN + (frame.TITLE_ROOM if title else 0.0), min(max(_STEP * len(values), 2.6), 9.0)
-        figure = frame.sheet(0.62 + wide + 0.85, top + _TALL + 0.52, colours)
+        figure = frame.sheet(0.62 + wide + 0.85, top + _TALL + 0.52, colours, title=title, left=0.62)
         axes = frame.box(figure, 0.62, top, wide, _TALL)
     _draw(axes, values, colours)
     if keys is not None:
@@ -62,7 +61,7 @@ def entropy_by_layer(
     shown = round_steps(len(names), _MOST_LABELS)
     frame.mark(axes.xaxis, list(shown), [names[at] for at in shown], colours)
     frame.entitle(axes, colours, title, "layer", "entropy, nats")
-    return figure  # type: ignore[return-value]
+    return frame.figure_of(axes)
 
 
 def _highest(keys: int | None) -> float:
@@ -96,7 +95,7 @@ def _draw(axes: Axes, values: Float64[np.ndarray, "layers heads *n"], theme: The
     axes.plot(at, mean, "-" if layers > 1 else "_", color=accent, linewidth=1.8, markersize=16)
     axes.set(xlim=(-0.5, layers - 0.5), ylim=(0, max(float(dots.max()), float(high.max()), 1e-3) * 1.12))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.tick_params(axis="y", labelfontfamily=frame.families([""]))
+    axes.tick_params(axis="y", labelfontfamily=families([""]))
     ends = {"mean": (mean[-1], accent), "middle half": ((low[-1] + high[-1]) / 2, main)}
     _beside(axes, ends, theme)
 

@@ -56,14 +56,13 @@ def alignment(
         raise FieldError("least", (), f"least must be within 0 < least ≤ 1, got {least}")
     tall = min(max(_LINE * max(n, m), _LEAST_TALL), _MOST_TALL)
     sides = [list(thinned(side, int(_MOST_TALL / _LINE))) for side in (source_tokens, target_tokens)]
-    figure = axes and axes.get_figure(root=True)
-    if axes is None or figure is None:
+    if axes is None:
         left, right = (
             max(frame.width_of([label for _, label in labels]), frame.width_of([name])) + frame.MARGIN + frame.GAP
             for labels, name in zip(sides, ("source", "target"), strict=True)
         )
         top = frame.MARGIN + 0.2 + (frame.TITLE_ROOM if title else 0.0)
-        figure = frame.sheet(left + _GAP + right, top + tall + frame.MARGIN, colours)
+        figure = frame.sheet(left + _GAP + right, top + tall + frame.MARGIN, colours, title=title)
         axes = frame.box(figure, left, top, _GAP, tall)
         if title:
             frame.heading(figure, title, colours)
@@ -74,7 +73,7 @@ def alignment(
     _ribbons(axes, values, least, colours)
     for x, ha, labels, count, name in zip((0, 1), ("right", "left"), sides, (m, n), ("source", "target"), strict=True):
         _column(axes, x, ha, [((at + 0.5) / count, label) for at, label in labels], name, colours)
-    return figure  # type: ignore[return-value]
+    return frame.figure_of(axes)
 
 
 def _ribbons(axes: Axes, values: Float64[np.ndarray, "n m"], least: float, theme: Theme) -> None:

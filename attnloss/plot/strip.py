@@ -66,13 +66,13 @@ def surprisal_strip(
     told = [f"{each:.1f}" if each is not None and numbers_below else "" for each in surprisals]
     places, lines = _places(shown, told, [token.endswith("\n") for token in tokens], line_length)
     tall = _LINE + (_NUMBER_LINE if numbers_below else 0.0)
-    given, figure = axes, axes and axes.get_figure(root=True)
     used = max(left + width for left, _, width in places)
-    if axes is None or figure is None:
-        top, height = frame.MARGIN + (frame.TITLE_ROOM if title else 0.0), max(lines * tall, 0.8)
+    given = axes
+    if axes is None:
+        top, height = frame.MARGIN + (frame.TITLE_ROOM if title else 0.0), max(lines * tall, 0.85)
         right = frame.BAR_GAP + frame.BAR_WIDTH + frame.BAR_ROOM
         wide = max(used * _COLUMN, 1.5)
-        figure = frame.sheet(2 * frame.MARGIN + wide + right, top + height + frame.MARGIN, colours)
+        figure = frame.sheet(2 * frame.MARGIN + wide + right, top + height + frame.MARGIN, colours, title=title)
         axes = frame.box(figure, frame.MARGIN, top, wide, height)
         used, lines = wide / _COLUMN, height / tall  # type: ignore[assignment]
     axes.set(xlim=(0, used), ylim=(lines, 0), xticks=[], yticks=[], facecolor=colours.background)
@@ -82,8 +82,8 @@ def surprisal_strip(
         share = None if value is None else (min(max(value, bounds[0]), bounds[1]) - bounds[0]) / (bounds[1] - bounds[0])
         _write(axes, (text, number), place, share, tall, colours)
     if given is None:
-        frame.colour_bar(figure, axes, bounds, f"surprisal, {unit}", colours)
-    return figure  # type: ignore[return-value]
+        frame.colour_bar(frame.figure_of(axes), axes, bounds, f"surprisal, {unit}", colours)
+    return frame.figure_of(axes)
 
 
 def _surprisals(log_probs: Real[Array, " n"] | Sequence[float | None], nats: float) -> list[float | None]:

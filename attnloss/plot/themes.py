@@ -32,6 +32,8 @@ class Theme:
         return LinearSegmentedColormap.from_list(f"attnloss-{self.name}", self.anchors, N=256)
 
 
+Colour = str | tuple[float, float, float] | tuple[float, float, float, float]
+
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Colours that people with any colour vision tell apart."""
 
@@ -87,12 +89,12 @@ def named(theme: str) -> Theme:
     return _THEMES[theme]
 
 
-def luminance(colour: str | tuple[float, ...]) -> float:
+def luminance(colour: Colour) -> float:
     """Compute the relative luminance of WCAG 2, from 0, black, to 1, white."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def ink_on(colour: str | tuple[float, ...]) -> str:
+def ink_on(colour: Colour) -> str:
     """Choose black or white, whichever has the higher contrast: at least 4.58:1, on whatever colour."""
     return "#000000" if (luminance(colour) + 0.05) ** 2 > 1.05 * 0.05 else "#ffffff"
