@@ -28,11 +28,12 @@ KNOWS = {
 
 # What importing a module must not load, in a fresh interpreter.
 NOT_LOADED = {
-    "attnloss": ["torch", "service", "numpy"],
+    "attnloss": ["torch", "service", "numpy", "matplotlib"],
+    "attnloss.plot": ["torch", "service", "matplotlib.pyplot"],
     "attnloss.registry": ["torch", "service"],
     "attnloss.shapes": ["torch", "service"],
     "service.app": ["torch"],
-    "service.cli": ["torch", "fastapi", "zmq", "httpx", "numpy", "pydantic"],
+    "service.cli": ["torch", "fastapi", "zmq", "httpx", "numpy", "pydantic", "matplotlib"],
     "service.serve": ["torch", "fastapi"],
     "service.api_process": ["torch"],
     "service.batcher": ["torch", "fastapi", "zmq"],

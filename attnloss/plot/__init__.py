@@ -4,10 +4,12 @@ Each function takes torch tensors or numpy arrays, and returns a Figure of its o
 pyplot, so that nothing stays open: save with `figure.savefig("map.svg")`. `theme` is light or dark.
 """
 
-from importlib.util import find_spec
+from importlib import import_module
 
-if find_spec("matplotlib") is None:
-    raise ImportError("attnloss.plot needs matplotlib: pip install 'attnloss[plot]'")
+try:
+    import_module("matplotlib")
+except ImportError:
+    raise ImportError("attnloss.plot needs matplotlib: pip install 'attnloss[plot]'") from None
 
 from attnloss.plot.grid import head_grid
 from attnloss.plot.heat import heat_map, heat_maps

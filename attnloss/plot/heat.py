@@ -156,7 +156,7 @@ def _paint(axes: Axes, values: Float64[np.ndarray, "n m"], limits: tuple[float, 
         axes.vlines(range(1, m), 0, n, color=theme.grid, linewidth=0.4)
     axes.set(aspect="equal", xlim=(0, m), ylim=(n, 0))
     for spine in axes.spines.values():
-        spine.set(visible=True, color=theme.grid)
+        spine.set(visible=True, color=theme.grid, zorder=-1)  # under the image: a sink is often one line at the edge
 
 
 def _inches(shape: tuple[int, ...]) -> tuple[float, float]:

@@ -48,14 +48,17 @@ def drawable(text: str) -> str:
 
 
 def families(texts: Iterable[str], first: str = SANS) -> list[str]:
-    """List the fonts that draw these texts, the first of those that have it for each character."""
+    """List the fonts that draw these texts, the first of those that have it for each character.
+
+    The last is for viewers of an SVG whose text is text, which may have none of them.
+    """
     missing = {c for text in texts for c in text if ord(c) not in _characters(first)}
     found = [first]
     for font in (SANS, *_installed()):
         if has := {c for c in missing if ord(c) in _characters(font)}:
             found.append(font)
             missing -= has
-    return found
+    return [*found, "sans-serif" if first == SANS else "monospace"]
 
 
 @cache

@@ -9,35 +9,35 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-BACKGROUND = "#f7f7f4"
-INK = "#222222"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-"""Okabe and Ito's, which people with any colour vision tell apart."""
+from attnloss import plot
+from attnloss.plot.heat import CELL
+from attnloss.plot.themes import OKABE_ITO as COLOURS
+
+__all__ = ["CELL", "COLOURS", "DASHES", "GREY", "curves", "heat_map", "panels", "ranked_maps", "save", "set_style"]
+
+GREY = plot.LIGHT.line
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
-GREY = "#8a8a85"
 PANEL = 3.1
 HEIGHT = 2.5
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_BOTTOM = 0.58, 0.12, 0.46
-CELL = 16
-"""Pixels that a weight takes on either axis, so that no viewer blurs it into its neighbours."""
 
 
 def set_style() -> None:
     mpl.use("Agg")
     mpl.rcParams.update(
         {
-            "figure.facecolor": BACKGROUND,
-            "axes.facecolor": "#ffffff",
-            "axes.edgecolor": GREY,
+            "figure.facecolor": plot.LIGHT.background,
+            "axes.facecolor": plot.LIGHT.surface,
+            "axes.edgecolor": plot.LIGHT.line,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.titlesize": 9.5,
             "axes.labelsize": 9,
             "axes.linewidth": 0.8,
-            "text.color": INK,
-            "axes.labelcolor": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
+            "text.color": plot.LIGHT.ink,
+            "axes.labelcolor": plot.LIGHT.ink,
+            "xtick.color": plot.LIGHT.ink,
+            "ytick.color": plot.LIGHT.ink,
             "xtick.labelsize": 8,
             "ytick.labelsize": 8,
             "legend.fontsize": 8,
@@ -97,23 +97,15 @@ def curves(
     for (label, y), colour, dashes in zip(lines.items(), COLOURS, DASHES, strict=False):
         axes.plot(x.numpy(), y.detach().numpy(), label=label, color=colour, linestyle=dashes)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    axes.grid(color="#e4e4e0", linewidth=0.6)
+    axes.grid(color=plot.LIGHT.grid, linewidth=0.6)
     if len(lines) > 1 or legend:
         axes.legend(title=legend, title_fontsize=8)
 
 
 def heat_map(axes: Axes, weights: Tensor, *, title: str, xlabel: str = "key j", ylabel: str = "query i") -> None:
-    """Weights from 0, white, to 1, dark blue; query 0 on top."""
-    n, m = weights.shape
-    cells = weights.detach().repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)
-    axes.imshow(cells.numpy(), cmap="Blues", vmin=0, vmax=1, extent=(0, m, n, 0), interpolation="none")
-    axes.hlines(range(1, n), 0, m, color="#e4e4e0", linewidth=0.4)
-    axes.vlines(range(1, m), 0, n, color="#e4e4e0", linewidth=0.4)
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel, aspect="equal", xlim=(0, m), ylim=(n, 0))
-    for axis, size in ((axes.xaxis, m), (axes.yaxis, n)):
-        marks = sorted({0, size - 1})
-        axis.set_ticks([mark + 0.5 for mark in marks], [str(mark) for mark in marks])
-        axis.set_tick_params(length=0)
+    """Draw weights from 0, white, to 1, dark blue; query 0 on top."""
+    plot.heat_map(weights, axes=axes)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
 
 
 def ranked_maps(maps: Mapping[str, Tensor], values: Sequence[float | Tensor], name: str) -> Figure:

@@ -31,6 +31,7 @@ def attention(
     plot: Annotated[
         Path | None, typer.Option(help="Write the maps to a .html page, or to a .png or .svg image.")
     ] = None,
+    theme: Annotated[str, typer.Option(help="Of a .png or .svg: light or dark.")] = "light",
     as_json: Json = False,
 ) -> None:
     """Show where a model attends in a text: a table of heads, or of tokens if one head is chosen, and a heat strip.
@@ -45,7 +46,7 @@ def attention(
     if plot is not None:
         from service.cli.maps.plot import Maps, writer
 
-        write_plot = writer(plot)
+        write_plot = writer(plot, theme)
     options = {
         "layers": None if layer is None else [layer],
         "heads": None if head is None else [head],

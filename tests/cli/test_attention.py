@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
+from attnloss import plot
 from tests.cli.conftest import Command
 
 TEXT = "I love programming"
@@ -81,11 +82,15 @@ def test_images_are_what_their_names_say(attnloss: Command, url: str, tmp_path: 
     assert image[-8:-4] == b"IEND"
     attnloss("attention", TEXT, "--server", url, "--plot", "a.svg")
     assert "<svg" in (tmp_path / "a.svg").read_text()
+    attnloss("attention", TEXT, "--server", url, "--theme", "dark", "--plot", "b.svg")
+    assert plot.DARK.background in (tmp_path / "b.svg").read_text()
+    assert plot.DARK.background not in (tmp_path / "a.svg").read_text()
 
 
 def test_a_plot_that_cannot_be_drawn_is_one_line(attnloss: Command, tmp_path: Path) -> None:
     assert ".png, .svg or .html" in attnloss.refused("attention", TEXT, "--plot", "a.pdf")
     assert "no such directory" in attnloss.refused("attention", TEXT, "--plot", "gone/a.html")
+    assert "one of light, dark" in attnloss.refused("attention", TEXT, "--plot", "a.png", "--theme", "red")
     (tmp_path / "matplotlib.py").write_text("raise ImportError")
     path = f"{tmp_path}:{Path(__file__).parents[2]}"
     assert "attnloss[plot]" in attnloss.refused("attention", TEXT, "--plot", "a.png", PYTHONPATH=path)

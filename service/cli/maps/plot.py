@@ -1,7 +1,7 @@
 """Attention maps as an image, or as a page that needs nothing but itself."""
 
 import json
-import warnings
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -15,7 +15,7 @@ from service.cli.maps.summary import key_tokens, query_tokens
 from service.cli.maps.terminal import visible
 
 MOST_IMAGE_MAPS = 64
-_MOST_TICKS = 40
+_LONGEST_TITLE = 80
 _PAGE = Path(__file__).with_name("page.html")
 
 
@@ -39,8 +39,8 @@ class Maps:
         return cls(title, query_tokens(result), key_tokens(result), found)
 
 
-def writer(path: Path) -> Callable[[Maps], None]:
-    """What writes maps to this file. Raises CommandFailed for an extension or an environment that has none."""
+def writer(path: Path, theme: str) -> Callable[[Maps], None]:
+    """What writes maps to this file. Raises CommandFailed for an extension, a theme or an environment that has none."""
     suffix = path.suffix.lower()
     if not path.parent.is_dir():
         raise CommandFailed(f"{path.parent}: no such directory")
@@ -49,10 +49,14 @@ def writer(path: Path) -> Callable[[Maps], None]:
     if suffix not in (".png", ".svg"):
         raise CommandFailed(f"--plot: expected a file that ends in .png, .svg or .html, came {path}")
     try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise CommandFailed(f"{suffix} needs matplotlib: pip install 'attnloss[plot]', or write .html") from None
-    return lambda maps: _write_image(maps, path)
+        from attnloss.plot import themes
+    except ImportError as error:
+        raise CommandFailed(f"{suffix}: {error}, or write .html") from None
+    try:
+        themes.named(theme)
+    except ValueError as error:
+        raise CommandFailed(f"--{error}") from None
+    return lambda maps: _write_image(maps, path, theme)
 
 
 def _write_page(maps: Maps, path: Path) -> None:
@@ -71,31 +75,21 @@ def _write_page(maps: Maps, path: Path) -> None:
     path.write_text(page.replace("{{data}}", embedded), encoding="utf-8")
 
 
-def _write_image(maps: Maps, path: Path) -> None:
-    from matplotlib.figure import Figure
+def _write_image(maps: Maps, path: Path, theme: str) -> None:
+    from attnloss import plot
 
     if len(maps.maps) > MOST_IMAGE_MAPS:
         raise CommandFailed(
             f"--plot: {len(maps.maps)} maps do not fit an image: choose by --layer and --head, or .html"
         )
-    columns = len({head for _, head, _ in maps.maps})
-    rows = -(-len(maps.maps) // columns)
-    shows_tokens = len(maps.maps) == 1 and max(len(maps.queries), len(maps.keys)) <= _MOST_TICKS
-    size = max(4.0, 0.3 * len(maps.keys) + 2) if shows_tokens else 3.0
-    figure = Figure(figsize=(size * columns, size * rows), layout="constrained")
-    figure.suptitle(visible(maps.title)[:80], parse_math=False)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for place, (layer, head, weights) in zip(axes, maps.maps, strict=False):
-        shown = place.imshow(weights, vmin=0, vmax=1, cmap="magma")
-        place.set_title(f"layer {layer}, head {head}", fontsize=9)
-        if shows_tokens:
-            keys, queries = ([visible(token) for token in side] for side in (maps.keys, maps.queries))
-            place.set_xticks(range(len(keys)), keys, rotation=90, parse_math=False)
-            place.set_yticks(range(len(queries)), queries, parse_math=False)
-        else:
-            place.set_xticks([])
-            place.set_yticks([])
-    figure.colorbar(shown, ax=list(axes), label="weight")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a script that the font has not is drawn as boxes
-        figure.savefig(path, dpi=150)
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # which weight of a font it takes is no news
+    weights = {f"layer {layer}, head {head}": each for layer, head, each in maps.maps}
+    if len(weights) == 1:
+        ((title, only),) = weights.items()
+        figure = plot.heat_map(only, maps.queries, key_tokens=maps.keys, title=title, theme=theme)
+    else:
+        columns = len({head for _, head, _ in maps.maps})
+        title = visible(maps.title)
+        title = title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
+        figure = plot.heat_maps(weights, columns=columns, title=title, theme=theme)
+    figure.savefig(path, dpi=150)
