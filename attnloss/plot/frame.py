@@ -80,9 +80,9 @@ def entitle(axes: Axes, theme: Theme, title: str | None, x: str = "", y: str = "
         shown = drawable(title)
         axes.set_title(shown, loc="left", color=theme.ink, **letters(shown, size=LARGE))
     if x:
-        axes.set_xlabel(x, color=theme.muted, **letters(x))
+        axes.set_xlabel(x, labelpad=6, color=theme.muted, **letters(x))
     if y:
-        axes.set_ylabel(y, color=theme.muted, **letters(y))
+        axes.set_ylabel(y, labelpad=8, color=theme.muted, **letters(y))
 
 
 def heading(figure: Figure, title: str, theme: Theme) -> None:

@@ -18,6 +18,8 @@ from attnloss.plot.tokens import thinned
 _LINE, _LEAST_TALL, _MOST_TALL, _GAP = 0.235, 0.8, 11.0, 1.9
 """Inches: from token to token, heights of the figure, and what the ribbons cross."""
 _THICKEST = 5.0
+_ALIKE = 1.5
+"""Up to this ratio of their lengths both texts go line by line; beyond it the shorter is stretched to the longer."""
 
 
 def alignment(
@@ -70,23 +72,25 @@ def alignment(
         frame.entitle(axes, colours, title)
     axes.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[], facecolor=colours.background)
     axes.spines[:].set_visible(False)
-    _ribbons(axes, values, least, colours)
-    for x, ha, labels, count, name in zip((0, 1), ("right", "left"), sides, (m, n), ("source", "target"), strict=True):
-        _column(axes, x, ha, [((at + 0.5) / count, label) for at, label in labels], name, colours)
+    spans = (max(n, m), max(n, m)) if max(n, m) <= _ALIKE * min(n, m) else (m, n)
+    _ribbons(axes, values, least, spans, colours)
+    for x, ha, labels, span, name in zip((0, 1), ("right", "left"), sides, spans, ("source", "target"), strict=True):
+        _column(axes, x, ha, [((at + 0.5) / span, label) for at, label in labels], name, colours)
     return frame.figure_of(axes)
 
 
-def _ribbons(axes: Axes, values: Float64[np.ndarray, "n m"], least: float, theme: Theme) -> None:
+def _ribbons(
+    axes: Axes, values: Float64[np.ndarray, "n m"], least: float, spans: tuple[int, int], theme: Theme
+) -> None:
     """Draw the weakest first, so that no strong one is under a weak one."""
-    n, m = values.shape
     targets, sources = np.nonzero(values >= least)
     order = np.argsort(values[targets, sources], kind="stable")
     targets, sources = targets[order], sources[order]
     found = np.clip(values[targets, sources], 0.0, 1.0)
     codes = [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
-    starts, ends = (sources + 0.5) / m, (targets + 0.5) / n
+    starts, ends = (sources + 0.5) / spans[0], (targets + 0.5) / spans[1]
     paths = [Path([(0, a), (0.5, a), (0.5, b), (1, b)], codes) for a, b in zip(starts, ends, strict=True)]
-    thickest = min(_THICKEST, 300 / max(n, m))
+    thickest = min(_THICKEST, 300 / max(spans))
     ribbons = PathCollection(
         paths, facecolors="none", edgecolors=theme.scale(found), linewidths=np.maximum(found * thickest, 0.4)
     )
