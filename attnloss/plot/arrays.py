@@ -40,10 +40,11 @@ def numbers(field: str, array: Real[Array, "..."], *axes: str) -> Float64[np.nda
 
 
 def within(field: str, values: Float64[np.ndarray, "..."], low: float, high: float, hint: str = "") -> None:
-    """Check that low ≤ values ≤ high up to rounding."""
+    """Check that low ≤ values ≤ high up to rounding; either may be infinite."""
     slack = LENIENCE * (high - low if np.isfinite(high - low) else 1.0)
     outside = (values < low - slack) | (values > high + slack)
-    _refuse(field, values, outside, f"be within {low:g}…{high:g}{hint}".replace("…inf", "…"))
+    bounds = f"at most {high:g}" if low == -np.inf else f"at least {low:g}" if high == np.inf else ""
+    _refuse(field, values, outside, f"be {bounds or f'within {low:g}…{high:g}'}{hint}")
 
 
 def limits_of(values: Float64[np.ndarray, "..."], limits: tuple[float, float] | None) -> tuple[float, float]:

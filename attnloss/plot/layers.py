@@ -59,7 +59,7 @@ def entropy_by_layer(
     if keys is not None:
         _ceiling(axes, highest, keys, colours)
     shown = round_steps(len(names), _MOST_LABELS)
-    frame.mark(axes.xaxis, list(shown), [names[at] for at in shown], colours)
+    frame.mark(axes.xaxis, [float(at) for at in shown], [names[at] for at in shown], colours)
     frame.entitle(axes, colours, title, "layer", "entropy, nats")
     return frame.figure_of(axes)
 
