@@ -139,7 +139,10 @@ def test_what_cannot_be_drawn_is_named_with_what_was_expected_and_what_came(
 
 def test_without_matplotlib_the_error_is_one_line_that_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "matplotlib.py").write_text("raise ImportError")
-    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import attnloss; assert 'plot' not in attnloss.__all__; import attnloss.plot"
+    paths = [str(tmp_path), str(ROOT)]
+    program = (
+        f"import sys; sys.path[:0] = {paths!r}; import attnloss; assert 'plot' not in dir(attnloss); attnloss.plot"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     *_, last = done.stderr.strip().splitlines()
     assert last == "ImportError: attnloss.plot needs matplotlib: pip install 'attnloss[plot]'"
