@@ -5,12 +5,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
 from attnloss.plot.themes import Theme
@@ -21,7 +20,7 @@ SMALL, NORMAL, LARGE = 7.5, 8.5, 10.0
 MARGIN, GAP = 0.14, 0.08
 BAR_GAP, BAR_WIDTH, BAR_ROOM = 0.14, 0.1, 0.62
 TITLE_ROOM = 0.32
-POINTS = 72
+_MEASURING_DPI = 144
 
 
 def letters(*texts: str, size: float = NORMAL) -> dict[str, Any]:
@@ -31,9 +30,9 @@ def letters(*texts: str, size: float = NORMAL) -> dict[str, Any]:
 
 def width_of(texts: Sequence[str], size: float = NORMAL) -> float:
     """Measure the widest of some texts, in inches."""
-    font = FontProperties(family=families(texts))
-    widths = (TextPath((0, 0), text, size=size, prop=font, usetex=False).get_extents().width for text in texts if text)
-    return max(widths, default=0.0) / POINTS
+    font, renderer = FontProperties(family=families(texts), size=size), RendererAgg(1, 1, _MEASURING_DPI)
+    widths = [renderer.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts if text]
+    return float(max(widths, default=0.0)) / _MEASURING_DPI
 
 
 def sheet(width: float, height: float, theme: Theme, *, title: str | None = None, left: float = MARGIN) -> Figure:
