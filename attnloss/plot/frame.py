@@ -30,7 +30,8 @@ def letters(*texts: str, size: float = NORMAL) -> dict[str, Any]:
 
 def width_of(texts: Sequence[str], size: float = NORMAL) -> float:
     """Measure the widest of some texts, in inches."""
-    font, renderer = FontProperties(family=families(texts), size=size), RendererAgg(1, 1, _MEASURING_DPI)
+    font = FontProperties(family=families(texts), size=size)
+    renderer: Any = RendererAgg(1, 1, _MEASURING_DPI)  # type: ignore[no-untyped-call]
     widths = [renderer.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts if text]
     return float(max(widths, default=0.0)) / _MEASURING_DPI
 
