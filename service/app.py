@@ -20,7 +20,7 @@ from service.logs import configure_logs
 from service.openapi import add_openapi
 from service.ownership import Ownership, group_name, on_sigterm
 from service.pulse import Pulse
-from service.routes import attention, health, loss, openai, registry, v2
+from service.routes import attention, health, loss, openai, page, registry, v2
 from service.rundir import RunDirectory
 from service.settings import Settings
 from service.state import ServiceState
@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
     posted = {"/attention": attention.answer_attention, "/loss": loss.answer_loss}
     envelope = Envelope(app, settings, posted | v2.HANDLERS | openai.HANDLERS)
     add_error_handlers(app)
-    for module in (attention, loss, v2, openai, registry, health):
+    for module in (attention, loss, v2, openai, registry, health, page):
         app.include_router(module.router)
     add_openapi(app)
     return envelope

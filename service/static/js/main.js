@@ -1,0 +1,104 @@
+/** Starts the page: language, theme, tabs, the key dialog, and the two tabs with what both offer to take away. */
+
+import { call, onKeyWanted } from "./api.js";
+import { byId, debounced, show } from "./dom.js";
+import { kept, language, setLanguage, t, translatePage } from "./i18n.js";
+import { onChange, readLink, set, state } from "./state.js";
+import { Take } from "./take.js";
+import { TensorTab } from "./tensors/view.js";
+import { TextTab } from "./text/view.js";
+
+const THEME = "attnloss-theme";
+const TABS = ["text", "tensors"];
+
+/** @param {string | null} chosen light, dark, or null for what the system prefers */
+function theme(chosen) {
+  const shade = chosen ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  document.documentElement.dataset.shade = shade;
+  byId("theme").setAttribute("aria-pressed", String(shade === "dark"));
+}
+
+function showTab() {
+  for (const name of TABS) {
+    const chosen = state.tab === name;
+    byId(`tab-${name}`).setAttribute("aria-selected", String(chosen));
+    byId(`tab-${name}`).tabIndex = chosen ? 0 : -1;
+    show(byId(`panel-${name}`), chosen);
+  }
+}
+
+/** @param {boolean} wrong whether the one that was given did not fit */
+function askForKey(wrong) {
+  const dialog = byId("key-dialog");
+  byId("key-says").textContent = t(wrong ? "key.wrong" : "key.says");
+  byId("key-input").value = "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "ok" ? byId("key-input").value.trim() : null), { once: true });
+  });
+}
+
+theme(kept(THEME));
+translatePage();
+readLink();
+showTab();
+onKeyWanted(askForKey);
+
+const text = new TextTab();
+const tensors = new TensorTab();
+const take = new Take(text, tensors);
+
+const redraw = () => {
+  if (text.result) text.score();
+  text.measure.controls();
+  tensors.controls();
+  tensors.results.draw();
+};
+
+byId("key-cancel").addEventListener("click", () => byId("key-dialog").close(""));
+byId("language").value = language;
+byId("language").addEventListener("change", (event) => (setLanguage(event.target.value), redraw(), take.draw()));
+byId("theme").addEventListener("click", () => {
+  const shade = document.documentElement.dataset.shade === "dark" ? "light" : "dark";
+  kept(THEME, shade);
+  theme(shade);
+  for (const map of [text.map.map, ...text.compare.maps, tensors.results.map]) if (map.shown) map.draw();
+  if (text.map.source) text.map.drawHeadView();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(kept(THEME)));
+
+for (const name of TABS) byId(`tab-${name}`).addEventListener("click", () => set({ tab: name }));
+byId("tab-text").parentElement.addEventListener("keydown", (event) => {
+  if (event.key !== "ArrowRight" && event.key !== "ArrowLeft") return;
+  set({ tab: TABS[(TABS.indexOf(state.tab) + 1) % TABS.length] });
+  byId(`tab-${state.tab}`).focus();
+});
+
+onChange((changed) => changed.has("tab") && (showTab(), text.map.map.shown && state.tab === "text" && text.map.colour({ keep: true })));
+window.addEventListener("hashchange", () => {
+  const changed = readLink();
+  showTab();
+  tensors.follow(changed);
+  text.follow(changed);
+});
+
+const takeSoon = debounced(() => take.draw(), 100);
+const watched = { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-busy", "aria-pressed", "hidden"] };
+for (const name of TABS) new MutationObserver(takeSoon).observe(byId(`panel-${name}`), watched);
+
+text.controls();
+tensors.controls();
+const losses = async () => {
+  try {
+    const { losses: specs } = await call("losses", null, { waiting: text.waiting });
+    text.measure.setSpecs(specs);
+    tensors.setSpecs(specs);
+    if (text.result) text.measure.load();
+    if (state.tab === "tensors") tensors.compute();
+  } catch (error) {
+    text.fail("text", error, losses);
+  }
+};
+losses();
+text.score();

@@ -1,0 +1,152 @@
+/** The strip of tokens, coloured by surprisal; the numbers of the whole text; the alternatives of one token. */
+
+import { byId, h } from "../dom.js";
+import { colour, gradient, inkOn } from "../draw/colour.js";
+import { number, t } from "../i18n.js";
+import { labels, short } from "./codepoints.js";
+
+/** Nats at which the colour is full, at least. */
+const FULL_NATS = 12;
+const LEAST_MARKED = 0.01;
+
+/**
+ * @typedef {object} Strip
+ * @property {(result: any, read: import("./requests.js").Reading) => void} show
+ * @property {(at: number) => void} select
+ * @property {(out: ArrayLike<number> | null, back: ArrayLike<number> | null) => void} mark
+ */
+
+/**
+ * @param {HTMLElement} host
+ * @param {{pick: (at: number) => void, hover: (at: number | null) => void}} on
+ * @returns {Strip}
+ */
+export function tokenStrip(host, on) {
+  /** @type {HTMLElement[]} */
+  let chips = [];
+  /** @type {Set<HTMLElement>} */
+  const marked = new Set();
+  let selected = -1;
+
+  const focusable = (at) => {
+    chips.forEach((chip, i) => chip.tabIndex !== (i === at ? 0 : -1) && (chip.tabIndex = i === at ? 0 : -1));
+  };
+  const indexOf = (event) => chips.indexOf(event.target.closest?.("[role=option]"));
+
+  host.addEventListener("click", (event) => indexOf(event) >= 0 && on.pick(indexOf(event)));
+  host.addEventListener("pointerover", (event) => indexOf(event) >= 0 && on.hover(indexOf(event)));
+  host.addEventListener("pointerleave", () => on.hover(null));
+  host.addEventListener("keydown", (event) => {
+    const at = indexOf(event);
+    const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: chips.length - 1 }[event.key];
+    if (at >= 0 && (event.key === "Enter" || event.key === " ")) on.pick(at);
+    else if (to === undefined || !chips[to]) return;
+    else {
+      focusable(to);
+      chips[to].focus();
+      on.hover(to);
+    }
+    event.preventDefault();
+  });
+
+  return {
+    show({ tokens, offsets, log_probs: logProbs }) {
+      const names = labels(tokens, offsets);
+      const full = Math.max(FULL_NATS, ...(logProbs ?? []).map((value) => -(value ?? 0)));
+      chips = names.map((name, i) => {
+        const nats = logProbs?.[i] == null ? null : -logProbs[i];
+        const back = nats === null ? null : colour("cividis", nats / full);
+        const described = nats === null ? t("token.unscored") : t("token.nats", { nats: number(nats) });
+        return h(
+          "span",
+          {
+            role: "option", class: `token${name.special ? " special" : ""}`, tabindex: i === Math.max(0, selected) ? 0 : -1,
+            "aria-selected": String(i === selected), "aria-label": `${short(name, 40)}: ${described}`, title: described,
+            dir: "auto", style: back && { background: back, color: inkOn(back) },
+          },
+          name.text,
+          name.of > 1 && h("sub", {}, `${name.piece}/${name.of}`),
+        );
+      });
+      marked.clear();
+      const rows = [];
+      names.forEach((name, i) => {
+        rows.push(chips[i]);
+        if (name.text.endsWith("⏎") && name.piece === name.of) rows.push(h("span", { class: "break", role: "presentation" }));
+      });
+      host.replaceChildren(...rows);
+      const scale = byId("token-scale");
+      scale.hidden = !logProbs;
+      scale.replaceChildren(
+        h("span", {}, `0 ${t("unit.nats")}`),
+        h("span", { class: "ramp", style: { background: gradient("cividis") }, "aria-hidden": "true" }),
+        h("span", {}, `${number(full, 3)} ${t("unit.nats")}`),
+      );
+    },
+
+    select(at) {
+      chips[selected]?.setAttribute("aria-selected", "false");
+      selected = at;
+      chips[at]?.setAttribute("aria-selected", "true");
+      focusable(Math.max(0, Math.min(at, chips.length - 1)));
+    },
+
+    mark(out, back) {
+      for (const chip of marked) chip.style.boxShadow = "";
+      marked.clear();
+      chips.forEach((chip, i) => {
+        const [to, from] = [out?.[i] ?? 0, back?.[i] ?? 0];
+        if (to < LEAST_MARKED && from < LEAST_MARKED) return;
+        const line = (share, sign) => `inset 0 ${sign * Math.ceil(1 + 7 * share)}px 0`;
+        const shadows = [];
+        if (to >= LEAST_MARKED) shadows.push(`${line(to, -1)} var(--out)`);
+        if (from >= LEAST_MARKED) shadows.push(`${line(from, 1)} var(--in)`);
+        chip.style.boxShadow = shadows.join(", ");
+        marked.add(chip);
+      });
+    },
+  };
+}
+
+/** Loss, perplexity, bits per byte, how many tokens. @param {any} result */
+export function metrics(result, read) {
+  const one = (name, value, unit) =>
+    h("div", { class: "metric", "data-metric": name }, h("dt", {}, t(`metric.${name}`)), h("dd", {}, value, unit && h("small", {}, ` ${unit}`)));
+  const count = one("tokens", number((result.target_tokens ?? result.tokens).length));
+  if (!read.scores) return [count, h("p", { class: "note" }, t(read.model.kind === "encoder" ? "metric.encoder" : "metric.target"))];
+  return [
+    one("loss", number(result.loss), t("unit.nats")),
+    one("perplexity", result.perplexity === null ? "∞" : number(result.perplexity)),
+    one("bits", result.bits_per_byte === null ? "–" : number(result.bits_per_byte)),
+    count,
+  ];
+}
+
+/** What else might have stood there. @param {any[] | null} found @param {string} given @param {number | null} logProb */
+export function alternativeList(found, given, logProb) {
+  if (!found) return h("p", { class: "note" }, t("alternatives.none"));
+  const own = { token: given, log_prob: logProb, own: true };
+  const shown = found.some((one) => one.log_prob === logProb || one.token === given) ? found : [...found, own];
+  return h(
+    "table",
+    { class: "bars" },
+    h("caption", {}, t("alternatives.caption")),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("alternatives.token")), h("th", { scope: "col" }, t("alternatives.probability")))),
+    h(
+      "tbody",
+      {},
+      shown.map((one) => {
+        const share = Math.exp(one.log_prob);
+        const name = labels([one.token], [[0, 1]])[0].text;
+        return h(
+          "tr",
+          { class: one.own || one.token === given ? "given" : null },
+          h("th", { scope: "row", dir: "auto" }, name),
+          h("td", {}, h("span", { class: "bar", style: { width: `${Math.max(0.5, 60 * share)}%` } }), h("span", {}, percent(share))),
+        );
+      }),
+    ),
+  );
+}
+
+export const percent = (share) => `${share >= 0.1 ? (100 * share).toFixed(0) : share >= 0.0001 ? (100 * share).toPrecision(2) : "<0.01"} %`;
