@@ -69,6 +69,7 @@ export const WORDS = {
   "map.name": ["Attention of layer {layer}, head {head}", "第 {layer} 层，头 {head} 的注意力"],
   "map.label": ["Heat map of layer {layer}, head {head}: {queries} queries by {keys} keys. Arrow keys move, Enter chooses the query, + and − zoom, 0 fits.", "第 {layer} 层头 {head} 的热图：{queries} 个查询 × {keys} 个键。方向键移动，回车选择，+ − 缩放，0 适应。"],
   "map.hint": ["Hover a cell, or use the arrow keys. Rows are queries, columns keys.", "悬停单元格或用方向键。行为查询，列为键。"],
+  "map.hint_tensor": ["Hover a cell, or use the arrow keys.", "悬停单元格或用方向键。"],
   "map.cell": ["“{query}” ({q}) gives “{key}” ({k}) {value}", "“{query}”（{q}）给“{key}”（{k}）{value}"],
   "map.scale": ["Colour", "颜色"],
   "map.sqrt": ["√ weight", "√ 权重"],

@@ -5,8 +5,9 @@ import { TABLES, step } from "./colour.js";
 import { listen } from "./mapinput.js";
 
 const LEAST_LABELLED = 13;
-const MOST_CELL = 44;
-const GUTTER = 84;
+const MOST_CELL = 64;
+const GUTTERS = [30, 84];
+const NAMES_LOOKED_AT = 200;
 
 /**
  * @typedef {object} Shown
@@ -25,6 +26,7 @@ export class HeatMap {
   top = 0;
   left = 0;
   cursor = [0, 0];
+  margin = GUTTERS[1];
 
   /**
    * @param {HTMLElement} host
@@ -54,13 +56,24 @@ export class HeatMap {
   /** @param {Shown} shown @param {{keep?: boolean}} options keep the place, as when only colours change */
   show(shown, { keep = false } = {}) {
     this.shown = shown;
+    this.margin = this.#marginFor(shown);
     this.canvas.removeAttribute("data-complete");
     if (keep) this.draw();
     else this.fit();
   }
 
+  /** Room beside the map for its names. */
   get gutter() {
-    return this.cell >= LEAST_LABELLED ? GUTTER : 0;
+    return this.cell >= LEAST_LABELLED ? this.margin : 0;
+  }
+
+  #marginFor({ source, rowName, columnName }) {
+    const count = (size) => Array.from({ length: Math.min(size, NAMES_LOOKED_AT) }, (_, i) => i);
+    const names = [...count(source.rows).map(rowName), ...count(source.columns).map(columnName)];
+    const paint = this.canvas.getContext("2d");
+    paint.font = `15px ${getComputedStyle(this.canvas).fontFamily}`;
+    const longest = Math.max(...names.map((name) => paint.measureText(name).width));
+    return Math.min(GUTTERS[1], Math.max(GUTTERS[0], Math.ceil(longest) + 16));
   }
 
   /** Cells that have room. */
@@ -74,7 +87,7 @@ export class HeatMap {
     const width = this.canvas.parentElement.clientWidth;
     const most = Math.min(width, Math.max(320, window.innerHeight * 0.75));
     const sized = (gutter) => Math.min((width - gutter) / columns, (most - gutter) / rows, MOST_CELL);
-    const labelled = sized(GUTTER);
+    const labelled = sized(this.margin);
     this.cell = Math.max(1, labelled >= LEAST_LABELLED ? labelled : Math.min(sized(0), LEAST_LABELLED - 0.01));
     [this.top, this.left, this.cursor] = [0, 0, [0, 0]];
     this.#resize();
@@ -156,7 +169,7 @@ export class HeatMap {
   #labels(paint, high, wide) {
     const style = getComputedStyle(this.canvas);
     paint.fillStyle = style.color;
-    paint.font = `${Math.min(14, this.cell * 0.72)}px ${style.fontFamily}`;
+    paint.font = `${Math.min(15, this.cell * 0.72)}px ${style.fontFamily}`;
     paint.textBaseline = "middle";
     paint.textAlign = "right";
     const room = this.gutter - 10;

@@ -108,7 +108,7 @@ export class TensorResults {
       });
     }
     this.map.canvas.setAttribute("aria-label", byId("tensor-shown").selectedOptions[0]?.textContent ?? "");
-    this.map.readout.textContent = t("map.hint");
+    this.map.readout.textContent = t(what === "weights" ? "map.hint" : "map.hint_tensor");
     this.#perQuery();
   }
 

@@ -26,7 +26,10 @@ export class Comparison {
     }
     byId("text2").addEventListener("input", (event) => page.set({ text2: event.target.value }));
     byId("model2").addEventListener("change", (event) => page.set({ model2: event.target.value }));
-    byId("compare-modes").addEventListener("change", (event) => page.set({ compare: event.target.value }));
+    byId("compare-modes").addEventListener("change", ({ target: { value } }) => {
+      const same = value === "models" ? { layer2: page.state.layer, head2: page.state.head } : {};
+      page.set({ compare: value, ...same });
+    });
   }
 
   /** Reading and place of the second map. */

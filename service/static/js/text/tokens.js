@@ -122,31 +122,4 @@ export function metrics(result, read) {
   ];
 }
 
-/** What else might have stood there. @param {any[] | null} found @param {string} given @param {number | null} logProb */
-export function alternativeList(found, given, logProb) {
-  if (!found) return h("p", { class: "note" }, t("alternatives.none"));
-  const own = { token: given, log_prob: logProb, own: true };
-  const shown = found.some((one) => one.log_prob === logProb || one.token === given) ? found : [...found, own];
-  return h(
-    "table",
-    { class: "bars" },
-    h("caption", {}, t("alternatives.caption")),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("alternatives.token")), h("th", { scope: "col" }, t("alternatives.probability")))),
-    h(
-      "tbody",
-      {},
-      shown.map((one) => {
-        const share = Math.exp(one.log_prob);
-        const name = labels([one.token], [[0, 1]])[0].text;
-        return h(
-          "tr",
-          { class: one.own || one.token === given ? "given" : null },
-          h("th", { scope: "row", dir: "auto" }, name),
-          h("td", {}, h("span", { class: "bar", style: { width: `${Math.max(0.5, 60 * share)}%` } }), h("span", {}, percent(share))),
-        );
-      }),
-    ),
-  );
-}
-
 export const percent = (share) => `${share >= 0.1 ? (100 * share).toFixed(0) : share >= 0.0001 ? (100 * share).toPrecision(2) : "<0.01"} %`;

@@ -3,16 +3,17 @@
 import { Latest, call } from "../api.js";
 import { byId, debounced, h, show } from "../dom.js";
 import { clearFailure, showFailure, waitingLine } from "../failures.js";
-import { number, t } from "../i18n.js";
+import { t } from "../i18n.js";
 import { onChange, set, state } from "../state.js";
 import { Alignment } from "./alignment.js";
-import { codePoints, labels, short, tokenAt, wellFormed } from "./codepoints.js";
+import { Alternatives } from "./alternatives.js";
+import { codePoints, tokenAt, wellFormed } from "./codepoints.js";
 import { Comparison } from "./compare.js";
 import { HeadMap } from "./map.js";
 import { Measure } from "./measure.js";
 import { WordOrder } from "./order.js";
-import { alternatives, place, reading, scoring } from "./requests.js";
-import { alternativeList, metrics, tokenStrip } from "./tokens.js";
+import { place, reading, scoring } from "./requests.js";
+import { metrics, tokenStrip } from "./tokens.js";
 
 const TYPING_MS = 250;
 const LOADING_MS = 1000;
@@ -26,7 +27,6 @@ export class TextTab {
   /** @type {any} */
   result = null;
   #latest = new Latest();
-  #asking = new Latest();
 
   constructor() {
     this.map = new HeadMap(this);
@@ -34,6 +34,7 @@ export class TextTab {
     this.compare = new Comparison(this);
     this.order = new WordOrder(this);
     this.alignment = new Alignment(this);
+    this.alternatives = new Alternatives(this);
     const on = { pick: (at) => this.pin(at), hover: (at) => this.map.hover(at === null ? null : { side: "query", at }) };
     this.strip = tokenStrip(byId("tokens"), on);
     const side = { pick: (at) => this.map.hover({ side: "key", at }), hover: (at) => this.map.hover(at === null ? null : { side: "key", at }) };
@@ -112,6 +113,7 @@ export class TextTab {
     const any = (...names) => names.some((name) => changed.has(name));
     if (any("text", "target", "model", "site")) {
       this.#latest.stop();
+      this.#busy(true);
       return any("model", "site") ? this.scoreSoon.now() : this.scoreSoon();
     }
     if (!this.result) return;
@@ -150,11 +152,18 @@ export class TextTab {
       if (!answer) return undefined;
       Object.assign(this, { read, result: answer.results[0], answer, asked });
       this.#show(answer, performance.now() - began);
-      return this.#loadParts();
+      const { result } = this;
+      await this.#loadParts();
+      return this.#busy(this.result !== result);
     } catch (error) {
       this.#empty("");
       return this.fail("text", error, () => this.score());
     }
+  }
+
+  /** Whether what is on screen is not yet of what was typed. */
+  #busy(is) {
+    byId("text-results").setAttribute("aria-busy", String(is));
   }
 
   #none() {
@@ -164,6 +173,7 @@ export class TextTab {
   #empty(says) {
     this.#latest.stop();
     this.result = null;
+    this.#busy(false);
     this.status(says, false);
     show(byId("text-results"), false);
   }
@@ -222,35 +232,7 @@ export class TextTab {
   #pinned() {
     this.strip.select(state.token);
     this.map.pin(state.token);
-    this.#alternatives();
-  }
-
-  /** Of the pinned token; for a long text they are asked for only now. */
-  async #alternatives() {
-    const host = byId("alternatives");
-    const at = state.token;
-    const tokens = this.result?.target_tokens ?? this.result?.tokens;
-    if (at < 0 || !tokens?.[at]) return host.replaceChildren(h("p", { class: "note" }, t("alternatives.hint")));
-    const offsets = this.result.target_offsets ?? this.result.offsets;
-    const title = h("h3", { dir: "auto" }, `“${short(labels(tokens, offsets)[at], 30)}”`, h("small", {}, ` ${t("token.at", { at })}`));
-    const draw = () => {
-      const logProb = this.result.log_probs?.[at] ?? null;
-      const note = logProb === null ? "" : h("p", {}, t("token.nats", { nats: number(-logProb) }));
-      host.replaceChildren(title, note, alternativeList(this.result.alternatives?.[at] ?? null, tokens[at], logProb));
-    };
-    if (!this.read.scores) return host.replaceChildren(title, h("p", { class: "note" }, t("alternatives.encoder")));
-    if (this.result.alternatives) return draw();
-    host.replaceChildren(title, h("p", { class: "note" }, t("status.working")));
-    const { path, body } = alternatives(this.read);
-    const { result } = this;
-    try {
-      const answer = await this.#asking.run((signal) => call(path, body, { signal, waiting: this.waiting }));
-      if (!answer || result !== this.result) return undefined;
-      result.alternatives = answer.results[0].alternatives;
-      return state.token === at ? draw() : this.#alternatives();
-    } catch (error) {
-      return this.fail("text", error, () => this.#alternatives());
-    }
+    this.alternatives.show();
   }
 
   /** Show in the strips what goes from and to the token in focus. */
