@@ -32,7 +32,7 @@ def settled(page: Page) -> None:
 
 
 def metric(page: Page, name: str) -> float:
-    return float(page.locator(f"[data-metric={name}] dd").inner_text().split()[0].replace(",", ""))
+    return float(page.locator(f"[data-metric={name}]:visible dd").inner_text().split()[0].replace(",", ""))
 
 
 def type_text(page: Page, text: str) -> None:

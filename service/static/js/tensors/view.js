@@ -145,7 +145,8 @@ export class TensorTab {
       }
     }
     const roles = new Map([...this.roles].map(([role, name]) => [role, this.arrays.get(name)]));
-    if (!json.query && !roles.has("query")) return this.#fail(t("tensor.no_query"), t("tensor.no_query_advice")) ?? null;
+    const given = (role) => role in json || roles.has(role);
+    if (!given("query") || !given("key")) return this.#fail(t("tensor.no_query"), t("tensor.no_query_advice")) ?? null;
     const options = {
       losses: this.losses.chosen, causal: byId("tensor-causal").checked, grad: byId("tensor-grad").checked,
       scale: byId("tensor-scale").value, dtype: byId("tensor-dtype").value,

@@ -1,0 +1,90 @@
+"""Snippets, links and files: what leaves the page is what was on it."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.opening import DRAWN, Opener, settled, tokens, type_text
+
+QUOTED = "It's \"so\" 👩‍👧 $HOME `x` \\n"
+
+
+def copied(page: Page, button: str) -> str:
+    page.click(button)
+    expect(page.locator("#take-says")).to_have_text("Copied.")
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+def test_the_curl_commands_run_as_they_are(opened: Opener) -> None:
+    page = opened(text=QUOTED)
+    page.click("#take summary")
+    expect(page.locator("#snippet")).to_contain_text("# Word order")
+    done = subprocess.run(["bash", "-euc", copied(page, "#copy-snippet")], capture_output=True, text=True, check=True)
+    answers = [json.loads(part) for part in done.stdout.replace("}{", "}\n{").splitlines()]
+    assert len(answers) == 4
+    shown = answers[0]["results"][0]
+    assert len(shown["tokens"]) == len(tokens(page))
+    assert f"{shown['loss']:.3f}"[:4] in page.locator("[data-metric=loss]:visible").inner_text()
+    assert answers[2]["results"][0]["layers"][0]["weights"]
+
+
+def test_the_python_runs_as_it_is(opened: Opener) -> None:
+    page = opened(text=QUOTED)
+    page.click("#take summary")
+    page.get_by_text("Python", exact=True).click()
+    code = copied(page, "#copy-snippet")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+
+
+def test_a_link_restores_the_screen(opened: Opener) -> None:
+    page = opened()
+    type_text(page, "The cat & the 💩 sat")
+    page.get_by_role("button", name="Layer 1, head 2").click()
+    page.locator("#tokens [role=option]").nth(3).click()
+    page.select_option("#measure", "renyi")
+    page.get_by_text("Two heads").click()
+    expect(page.locator(f"#map-b {DRAWN}")).to_be_visible()
+    page.click("#take summary")
+    address = copied(page, "#copy-link")
+    again = opened.context.new_page()
+    again.goto(address)
+    settled(again)
+    assert tokens(again) == tokens(page)
+    expect(again.locator("#map-name")).to_have_text("Attention of layer 1, head 2")
+    expect(again.locator("#measure")).to_have_value("renyi")
+    expect(again.locator("#tokens [aria-selected=true]")).to_have_text(page.locator("#tokens [aria-selected=true]").inner_text())
+    expect(again.locator("#compare-says")).to_contain_text("KL(A‖B)")
+
+
+@pytest.mark.parametrize("figure", ["tokens", "heads", "map", "headview", "order", "kl"])
+def test_every_figure_is_downloaded_in_every_form(opened: Opener, tmp_path: Path, figure: str) -> None:
+    page = opened(compare="heads")
+    expect(page.locator("#compare-says")).to_contain_text("KL(A‖B)")
+    page.click("#take summary")
+    page.select_option("#figure", figure)
+    for kind in ("png", "svg", "json", "csv"):
+        with page.expect_download() as came:
+            page.click(f"#downloads [data-kind={kind}]")
+        assert came.value.suggested_filename == f"attnloss-{figure}.{kind}"
+        path = tmp_path / came.value.suggested_filename
+        came.value.save_as(path)
+        if kind == "png":
+            assert path.read_bytes().startswith(b"\x89PNG")
+            assert path.stat().st_size > 1500
+        elif kind == "svg":
+            assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+        elif kind == "json":
+            assert json.loads(path.read_text())
+        else:
+            with path.open(newline="") as file:
+                rows = list(csv.reader(file))
+            assert len(rows) > 3
+            assert len({len(row) for row in rows}) == 1
