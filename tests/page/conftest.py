@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
@@ -12,6 +13,7 @@ from tests.page.opening import PATIENCE_MS, Opener
 from tests.serving import Server, server_starter
 from tests.service.text.local import save_bert, save_t5
 
+READY_WITHIN_S = 90.0
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -26,14 +28,25 @@ def chromium() -> str:
     pytest.fail(why)
 
 
+def all_loaded(server: Server) -> bool:
+    """Ready, and no model is still on its way."""
+    try:
+        answer = server.client.get("/health/ready", timeout=5)
+    except httpx.TransportError:
+        return False
+    return answer.status_code == 200 and "loading" not in answer.json()["models"].values()
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of the default model, an encoder-decoder, an encoder, and one that cannot be loaded."""
     models = tmp_path_factory.mktemp("models")
     with server_starter(tmp_path_factory) as start:
         t5, bert = save_t5(models / "t5"), save_bert(models / "bert")
-        server = start(models=f"default,t5={t5},bert={bert},broken={models / 'broken'}")
-        while "loading" in server.client.get("/health/ready").json()["models"].values():
+        server = start(models=f"default,t5={t5},bert={bert},broken={models / 'broken'}", wait=False)
+        give_up_s = time.monotonic() + READY_WITHIN_S
+        while not all_loaded(server):
+            assert time.monotonic() < give_up_s, server.log.read_text()
             time.sleep(0.1)
         yield server
 

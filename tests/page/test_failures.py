@@ -62,7 +62,9 @@ def test_no_network_loses_nothing_and_recovers(page: Page) -> None:
 
 def test_a_model_that_is_loading_is_waited_for(opened: Opener) -> None:
     loading = json.dumps({"models": [{"name": "default", "state": "loading"}]})
-    opened.context.route("**/models", lambda route: route.fulfill(body=loading, content_type="application/json"), times=1)
+    opened.context.route(
+        "**/models", lambda route: route.fulfill(body=loading, content_type="application/json"), times=1
+    )
     page = opened(wait=False)
     expect(page.locator("#text-status")).to_contain_text("is being loaded")
     settled(page)
@@ -77,7 +79,9 @@ def test_a_model_that_failed_cannot_be_chosen_and_a_link_to_it_says_why(opened: 
 
 
 def test_a_server_without_models_points_to_the_tensors(opened: Opener) -> None:
-    opened.context.route("**/models", lambda route: route.fulfill(body='{"models": []}', content_type="application/json"))
+    opened.context.route(
+        "**/models", lambda route: route.fulfill(body='{"models": []}', content_type="application/json")
+    )
     page = opened(wait=False)
     expect(page.locator("#text-status")).to_contain_text("no text models")
     page.click("#tab-tensors")

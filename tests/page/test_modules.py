@@ -23,12 +23,19 @@ def modules(browser: Browser, site: Server) -> Page:
 
 def run(modules: Page, module: str, expression: str, argument: Any = None) -> Any:
     """The expression with the module's exports as `m` and the argument as `x`."""
-    return modules.evaluate(f"async x => {{ const m = await import('/static/js/{module}'); return {expression}; }}", argument)
+    return modules.evaluate(
+        f"async x => {{ const m = await import('/static/js/{module}'); return {expression}; }}", argument
+    )
 
 
 @pytest.mark.parametrize("text", ["plain", "👩‍👩‍👧 é 💩", "a💩b", "e\u0301", ""])
 def test_code_points_and_utf_16_are_told_apart(modules: Page, text: str) -> None:
-    places = run(modules, "text/codepoints.js", "Array.from({length: m.codePoints(x).length + 1}, (_, i) => m.codePoints(x).toUtf16(i))", text)
+    places = run(
+        modules,
+        "text/codepoints.js",
+        "Array.from({length: m.codePoints(x).length + 1}, (_, i) => m.codePoints(x).toUtf16(i))",
+        text,
+    )
     assert places == [len(text[:i].encode("utf-16-le")) // 2 for i in range(len(text) + 1)]
     for point, unit in enumerate(places):
         assert run(modules, "text/codepoints.js", "m.codePoints(x[0]).fromUtf16(x[1])", [text, unit]) == point
@@ -44,12 +51,24 @@ def test_only_broken_pairs_are_replaced(modules: Page) -> None:
 
 
 def test_the_pieces_of_one_character_are_numbered(modules: Page) -> None:
-    found = run(modules, "text/codepoints.js", "m.labels(['<s>', '👩', '👩', ' a'], [[0, 0], [0, 1], [0, 1], [1, 3]]).map(l => [l.text, l.piece, l.of, l.special])")
+    found = run(
+        modules,
+        "text/codepoints.js",
+        "m.labels(['<s>', '👩', '👩', ' a'], [[0, 0], [0, 1], [0, 1], [1, 3]]).map(l => [l.text, l.piece, l.of, l.special])",
+    )
     assert found == [["<s>", 1, 1, True], ["👩", 1, 2, False], ["👩", 2, 2, False], ["·a", 1, 1, False]]
 
 
 def test_a_state_comes_back_from_its_link(modules: Page) -> None:
-    state = {"text": "a&b=c #+%\n👩 شكرا", "layer": 3, "head": 2, "token": 5, "measure": "renyi", "params": "alpha=3", "compare": "texts"}
+    state = {
+        "text": "a&b=c #+%\n👩 شكرا",
+        "layer": 3,
+        "head": 2,
+        "token": 5,
+        "measure": "renyi",
+        "params": "alpha=3",
+        "compare": "texts",
+    }
     back = run(modules, "state.js", "m.fromHash('#' + m.toHash({...m.DEFAULTS, ...x}))", state)
     assert {name: back[name] for name in state} == state
     assert run(modules, "state.js", "m.toHash(m.DEFAULTS)") == ""
@@ -105,18 +124,30 @@ def test_safetensors_are_read_as_they_were_written(modules: Page) -> None:
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04junk", b"\x93NUMPY\x01\x00\xff\xff{"])
 def test_a_broken_file_is_told_in_words(modules: Page, data: bytes) -> None:
     for module, call in (("npy.js", "m.readNpz"), ("npy.js", "m.readNpy"), ("safetensors.js", "m.readSafetensors")):
-        expression = f"await (async () => {call}(new Uint8Array(x)))().then(() => 'read', error => error.constructor.name)"
+        expression = (
+            f"await (async () => {call}(new Uint8Array(x)))().then(() => 'read', error => error.constructor.name)"
+        )
         assert run(modules, f"tensors/{module}", expression, list(data)) == "Unreadable"
 
 
 def test_names_tell_what_arrays_are(modules: Page) -> None:
-    found = run(modules, "tensors/files.js", "Object.fromEntries(m.guessRoles(x))", ["layers.0.q", "layers.0.k", "V", "attn_mask", "w"])
+    found = run(
+        modules,
+        "tensors/files.js",
+        "Object.fromEntries(m.guessRoles(x))",
+        ["layers.0.q", "layers.0.k", "V", "attn_mask", "w"],
+    )
     assert found == {"query": "layers.0.q", "key": "layers.0.k", "value": "V", "mask": "attn_mask"}
 
 
 def test_divergences_are_those_of_the_definition(modules: Page) -> None:
     p, r = np.random.default_rng(0).dirichlet(np.ones(7), (2, 5))
-    found = run(modules, "text/weights.js", "(d => [[...d.kl], [...d.js], d.meanKl])(m.divergences(x[0], x[1], 5, 7))", [p.ravel().tolist(), r.ravel().tolist()])
+    found = run(
+        modules,
+        "text/weights.js",
+        "(d => [[...d.kl], [...d.js], d.meanKl])(m.divergences(x[0], x[1], 5, 7))",
+        [p.ravel().tolist(), r.ravel().tolist()],
+    )
     middle = (p + r) / 2
     kl = (p * np.log(p / r)).sum(-1)
     np.testing.assert_allclose(found[0], kl)
@@ -125,12 +156,21 @@ def test_divergences_are_those_of_the_definition(modules: Page) -> None:
 
 
 def test_a_python_literal_means_what_the_json_means(modules: Page) -> None:
-    value = {"text": "it's \"so\"\u2028 👩‍👧 \\n \u0000", "yes": True, "no": False, "none": None, "list": [1, 0.5, [-3e-9]]}
+    value = {
+        "text": 'it\'s "so"\u2028 👩‍👧 \\n \u0000',
+        "yes": True,
+        "no": False,
+        "none": None,
+        "list": [1, 0.5, [-3e-9]],
+    }
     assert eval(run(modules, "snippets.js", "m.python(x)", value)) == value
 
 
 def test_csv_quotes_what_needs_it(modules: Page) -> None:
-    assert run(modules, "exports.js", "m.csv(x)", [["a,b", 'say "x"', None, 1.5], ["line\nbreak"]]) == '"a,b","say ""x""",,1.5\r\n"line\nbreak"\r\n'
+    assert (
+        run(modules, "exports.js", "m.csv(x)", [["a,b", 'say "x"', None, 1.5], ["line\nbreak"]])
+        == '"a,b","say ""x""",,1.5\r\n"line\nbreak"\r\n'
+    )
 
 
 def test_a_source_asks_for_each_window_once_and_never_above_the_diagonal(modules: Page) -> None:
@@ -141,15 +181,28 @@ def test_a_source_asks_for_each_window_once_and_never_above_the_diagonal(modules
         await source.want(0, 250, 0, 600); await source.want(0, 250, 0, 600); await source.want(300, 600, 300, 600);
         return [asked, source.get(249, 9), source.get(0, 599), source.get(599, 598), source.get(500, 0) ?? null];
     })()"""
-    assert run(modules, "draw/source.js", expression) == [[[0, 256, 0, 256], [256, 600, 256, 600]], 249009, 0, 599598, None]
+    assert run(modules, "draw/source.js", expression) == [
+        [[0, 256, 0, 256], [256, 600, 256, 600]],
+        249009,
+        0,
+        599598,
+        None,
+    ]
 
 
 def test_ink_is_read_on_every_colour(modules: Page) -> None:
     def luminance(colour: str) -> float:
         parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        return sum(w * (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4) for w, v in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+        return sum(
+            w * (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4)
+            for w, v in zip((0.2126, 0.7152, 0.0722), parts, strict=True)
+        )
 
-    pairs = run(modules, "draw/colour.js", "['viridis', 'cividis'].flatMap(n => Array.from({length: 64}, (_, i) => { const c = m.colour(n, i / 63); return [c, m.inkOn(c)]; }))")
+    pairs = run(
+        modules,
+        "draw/colour.js",
+        "['viridis', 'cividis'].flatMap(n => Array.from({length: 64}, (_, i) => { const c = m.colour(n, i / 63); return [c, m.inkOn(c)]; }))",
+    )
     for ground, ink in pairs:
         light, dark = sorted((luminance(ground), luminance(ink)), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, json.dumps([ground, ink])

@@ -38,7 +38,9 @@ def test_a_file_that_the_browser_has_is_not_sent_again(site: Server) -> None:
     assert site.client.get("/static/js/main.js", headers={"if-none-match": '"other"'}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/static/", "/static/nothing.js", "/static/../app.py", "/static/%2e%2e/app.py", "/index.html"])
+@pytest.mark.parametrize(
+    "path", ["/static/", "/static/nothing.js", "/static/../app.py", "/static/%2e%2e/app.py", "/index.html"]
+)
 def test_no_other_file_can_be_asked_for(site: Server, path: str) -> None:
     answer = site.client.get(path)
     assert answer.status_code == 404
@@ -82,5 +84,9 @@ def test_every_word_that_is_asked_for_exists() -> None:
     asked = set(re.findall(r'data-i18n(?:-[\w-]+)?="([\w.]+)"', (STATIC / "index.html").read_text()))
     for source in sources:
         asked |= set(re.findall(r'\bt\("([\w.]+)"', source))
-        asked |= {word for word in re.findall(r'"([a-z]+\.[a-z_]+)"', source) if word.split(".")[0] in ("compare", "order", "map")}
+        asked |= {
+            word
+            for word in re.findall(r'"([a-z]+\.[a-z_]+)"', source)
+            if word.split(".")[0] in ("compare", "order", "map")
+        }
     assert asked - known == set()

@@ -40,7 +40,12 @@ def test_2048_tokens_can_be_used_within_two_seconds_of_their_answer(page: Page) 
 
 def test_a_map_of_2048_tokens_is_fetched_in_windows_and_moved_without_long_frames(page: Page) -> None:
     windows: list[list[int]] = []
-    page.on("request", lambda request: windows.append(request.post_data_json["queries"]) if '"queries"' in (request.post_data or "") else None)
+    page.on(
+        "request",
+        lambda request: (
+            windows.append(request.post_data_json["queries"]) if '"queries"' in (request.post_data or "") else None
+        ),
+    )
     page.fill("#text", LONG)
     settled(page)
     assert windows

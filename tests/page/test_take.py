@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.page.opening import DRAWN, Opener, settled, tokens, type_text
 
-QUOTED = "It's \"so\" 👩‍👧 $HOME `x` \\n"
+QUOTED = 'It\'s "so" 👩‍👧 $HOME `x` \\n'
 
 
 def copied(page: Page, button: str) -> str:
@@ -60,7 +60,9 @@ def test_a_link_restores_the_screen(opened: Opener) -> None:
     assert tokens(again) == tokens(page)
     expect(again.locator("#map-name")).to_have_text("Attention of layer 1, head 2")
     expect(again.locator("#measure")).to_have_value("renyi")
-    expect(again.locator("#tokens [aria-selected=true]")).to_have_text(page.locator("#tokens [aria-selected=true]").inner_text())
+    expect(again.locator("#tokens [aria-selected=true]")).to_have_text(
+        page.locator("#tokens [aria-selected=true]").inner_text()
+    )
     expect(again.locator("#compare-says")).to_contain_text("KL(A‖B)")
 
 

@@ -65,7 +65,11 @@ def test_every_loss_of_one_map_is_answered(tab: Page) -> None:
 
 def test_an_archive_is_dropped_and_its_heads_are_looked_at(tab: Page) -> None:
     rng = np.random.default_rng(0)
-    arrays = {"q": rng.standard_normal((2, 4, 9, 8)), "k": rng.standard_normal((2, 2, 7, 8)), "v": rng.standard_normal((2, 2, 7, 5))}
+    arrays = {
+        "q": rng.standard_normal((2, 4, 9, 8)),
+        "k": rng.standard_normal((2, 2, 7, 8)),
+        "v": rng.standard_normal((2, 2, 7, 5)),
+    }
     drop(tab, "layer.npz", npz(**{name: array.astype(np.float32) for name, array in arrays.items()}))
     expect(tab.locator("#tensor-status")).to_contain_text("query [2, 4, 9, 8]")
     expect(tab.locator("#tensor-head option")).to_have_count(4)
@@ -106,7 +110,15 @@ def test_arrays_of_other_names_are_given_their_roles(tab: Page) -> None:
     expect(tab.locator("#tensor-status")).to_contain_text("query [3, 3]")
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "not JSON"), ("[1]", "not JSON"), ('{"key": [[1]]}', "no query"), ('{"query": [[1], [1, 2]], "key": [[1]]}', "query[1]")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "not JSON"),
+        ('{"key": [[1]]}', "no query"),
+        ('{"query": [[1], [1, 2]], "key": [[1]]}', "query[1]"),
+    ],
+)
 def test_broken_json_says_what_is_wrong(tab: Page, console: list[str], text: str, words: str) -> None:
     tab.fill("#tensor-json", text)
     expect(tab.locator("#tensor-failure")).to_contain_text(words)

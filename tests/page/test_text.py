@@ -62,7 +62,9 @@ def test_a_cell_under_the_pointer_says_what_it_is(page: Page) -> None:
     box = canvas.bounding_box()
     assert box is not None
     canvas.hover(position={"x": box["width"] - 5, "y": box["height"] - 5})
-    expect(page.locator("#map .readout")).to_have_text(re.compile(r"“·programming” \(3\) gives “·programming” \(3\) \d"))
+    expect(page.locator("#map .readout")).to_have_text(
+        re.compile(r"“·programming” \(3\) gives “·programming” \(3\) \d")
+    )
 
 
 def test_a_token_under_the_pointer_shows_where_it_attends_and_who_attends_to_it(page: Page) -> None:
@@ -82,7 +84,9 @@ def test_the_head_view_follows_the_pointer(page: Page) -> None:
 
 @pytest.mark.parametrize("name", ["sink", "distance", "cross_entropy", "disagreement", "permutation"])
 def test_the_grid_is_coloured_by_any_loss(page: Page, name: str) -> None:
-    with page.expect_response(lambda response: f'"losses":[{{"name":"{name}"' in (response.request.post_data or "")) as answered:
+    with page.expect_response(
+        lambda response: f'"losses":[{{"name":"{name}"' in (response.request.post_data or "")
+    ) as answered:
         page.select_option("#measure", name)
     value = answered.value.json()["results"][0]["layers"][3]["losses"][name]
     number = value[1] if isinstance(value, list) else value
@@ -138,7 +142,14 @@ def test_an_encoder_shows_its_attention_without_token_losses(page: Page) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["Thé naïve café 👩‍👩‍👧 costs 3 €", "שלום עולם مرحبا", "e\u0301 q\u0323\u0307 ﷽", "  \n\t\n ", "\u0000\u0007 x", "💩" * 30],
+    [
+        "Thé naïve café 👩‍👩‍👧 costs 3 €",
+        "שלום עולם مرحبا",
+        "e\u0301 q\u0323\u0307 ﷽",
+        "  \n\t\n ",
+        "\u0000\u0007 x",
+        "💩" * 30,
+    ],
 )
 def test_any_text_is_shown(opened: Opener, text: str) -> None:
     page = opened(text=text)
@@ -164,6 +175,10 @@ def test_no_text_asks_for_one(page: Page) -> None:
 def test_the_caret_lights_the_token_that_it_is_in(page: Page) -> None:
     type_text(page, "👩 love is love")
     at = page.evaluate('document.getElementById("text").value.lastIndexOf("love") + 2')
-    page.evaluate('at => { const box = document.getElementById("text"); box.focus(); box.setSelectionRange(at, at); }', at)
+    page.evaluate(
+        'at => { const box = document.getElementById("text"); box.focus(); box.setSelectionRange(at, at); }', at
+    )
     last = len(tokens(page)) - 1
-    expect(page.locator("#headview [data-side=query]").nth(last).locator("rect")).to_have_attribute("fill-opacity", "0.450")
+    expect(page.locator("#headview [data-side=query]").nth(last).locator("rect")).to_have_attribute(
+        "fill-opacity", "0.450"
+    )
