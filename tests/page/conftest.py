@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from tests.page.opening import PATIENCE_MS, Opener
-from tests.serving import Server, server_starter
 from tests.service.text.local import save_bert, save_t5
+from tests.serving import Server, server_starter
 
 READY_WITHIN_S = 90.0
 NAMES = ("chromium", "chromium-browser", "google-chrome")
