@@ -7,10 +7,13 @@ from math import log
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from sacrebleu import BLEU, CHRF
 from torch import Tensor
 
 from attnloss import attention, language
+from docs.plots.canvas import COLOURS, heat_map
 from examples.corpus import Batch, Corpus, Item
 from examples.encoder_decoder import END, PAD, Map, Translator
 from examples.study import rounded
@@ -86,7 +89,7 @@ def translations(model: Translator, corpus: Corpus, batches: Sequence[Batch]) ->
 
 
 @torch.no_grad()
-def drawn_map(model: Translator, corpus: Corpus, items: Sequence[Item], reading: Sequence[int]) -> dict[str, Any]:
+def map_of(model: Translator, corpus: Corpus, items: Sequence[Item], reading: Sequence[int]) -> dict[str, Any]:
     """One list backwards with the weights of the head that is read."""
     layer, moment, head = reading
     item = min(items, key=lambda each: (abs(len(each.source) - SHOWN), len(each.target)))
@@ -97,3 +100,25 @@ def drawn_map(model: Translator, corpus: Corpus, items: Sequence[Item], reading:
         "target": corpus.pieces(item.target),
         "weights": rounded(weights.tolist(), 2),
     }
+
+
+def draw_map(axes: Axes, seen: dict[str, Any], title: str) -> None:
+    """A list backwards; the cells in which each entry's tokens should attend are framed."""
+    source, target = seen["source"], seen["target"]
+    heat_map(axes, torch.tensor(seen["weights"]), title=title, xlabel="", ylabel="")
+    for side, ticks in ((source, axes.set_xticks), (target, axes.set_yticks)):
+        names = [token[1:] if token.startswith("▁") else f"·{token}" for token in side[:-1]]
+        ticks([place + 0.5 for place in range(len(side))], [*names, "end"], fontsize=6.5)
+    axes.tick_params(axis="x", rotation=90)
+    for (left, width), (top, height) in zip(_entries(source[1:], 1), reversed(_entries(target, 0)), strict=True):
+        axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=COLOURS[1], linewidth=1.2))
+
+
+def _entries(tokens: Sequence[str], start: int) -> list[tuple[int, int]]:
+    """Where each entry of a list begins, and how many tokens it has."""
+    found = []
+    for place, token in enumerate(tokens, start):
+        if token in ("▁,", "</s>"):
+            found.append((start, place - start))
+            start = place + 1
+    return found

@@ -22,6 +22,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,11 +31,11 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from attnloss import losses
-from docs.plots.canvas import COLOURS, heat_map, panels
+from docs.plots.canvas import COLOURS, panels
 from examples.catalogues import LICENCES, near_duplicates
 from examples.corpus import Batch, Corpus
 from examples.encoder_decoder import Map, Translator
-from examples.questions import drawn_map, errors, in_batches, nats, token_loss, translations, unigram_nats
+from examples.questions import draw_map, errors, in_batches, map_of, nats, token_loss, translations, unigram_nats
 from examples.study import Case, Run, percent, rounded, run_alone, spread
 
 VARIANTS = ("plain", "guided", "guided everywhere", "supervised")
@@ -45,15 +46,17 @@ LAYER = 0
 """Whose first head is guided or supervised: the last but one, as in Garg et al."""
 SIGMA = 0.2
 WEIGHT = {"guided": 1.0, "guided everywhere": 1.0, "supervised": 0.3}
+SMALL = {"listed": 0.8, "rate": 4e-3, "weight": 1.0}
+"""What makes 200 steps teach an alignment: more lists, and more of everything."""
 POINTS = 8
 """Of the learning curve."""
 
 
 def cases(*, full: bool) -> list[Case]:
     size = {"steps": 2000, "pairs": 20000, "width": 96, "words": 2000, "asked": 1000}
-    small = {"steps": 200, "pairs": 3000, "width": 64, "words": 800, "asked": 100}
     if full:
         return [{"variant": variant, "seed": seed} | size for seed in range(4) for variant in VARIANTS]
+    small = {"steps": 200, "pairs": 3000, "width": 64, "words": 800, "asked": 100} | SMALL
     return [{"variant": variant, "seed": 0} | small for variant in ("plain", "guided", "supervised")]
 
 
@@ -76,24 +79,23 @@ def supervised(seen: Map, batch: Batch) -> Tensor:
 def attention_loss(variant: str, maps: Sequence[Map], batch: Batch) -> Tensor:
     if variant == "supervised":
         return supervised(maps[LAYER], batch)
-    return (
-        guided(maps, batch, slice(None)) if variant == "guided everywhere" else guided([maps[LAYER]], batch, slice(1))
-    )
+    everywhere = variant == "guided everywhere"
+    return guided(maps if everywhere else [maps[LAYER]], batch, slice(None if everywhere else 1))
 
 
 def train(model: Translator, corpus: Corpus, case: Case) -> Iterator[tuple[int, float]]:
     """Take the steps, and tell after each its number and attention loss."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=case.get("rate", RATE), betas=(0.9, 0.98), fused=True)
     steps, warm = case["steps"], WARM_UP * case["steps"]
     schedule = LambdaLR(optimizer, lambda step: min((step + 1) / warm, (steps - step) / (steps - warm)))
-    batches = corpus.batches(BATCH, listed=LISTED, seed=case["seed"])
+    batches = corpus.batches(BATCH, listed=case.get("listed", LISTED), seed=case["seed"])
     for step, batch in zip(range(1, steps + 1), batches, strict=False):
         optimizer.zero_grad()
         states, maps = model(batch.source, batch.target)
         loss, attended = token_loss(model, states, batch, smoothing=SMOOTHING), torch.tensor(0.0)
         if case["variant"] != "plain":
             attended = attention_loss(case["variant"], maps, batch)
-            loss = loss + WEIGHT[case["variant"]] * attended
+            loss = loss + case.get("weight", WEIGHT[case["variant"]]) * attended
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -101,8 +103,14 @@ def train(model: Translator, corpus: Corpus, case: Case) -> Iterator[tuple[int, 
         yield step, attended.item()
 
 
+@cache
+def corpus_of(pairs: int, words: int) -> Corpus:
+    """The same for all variants and seeds."""
+    return Corpus(pairs, words)
+
+
 def run(case: Case) -> dict[str, Any]:
-    corpus = Corpus(case["pairs"], case["words"])
+    corpus = corpus_of(case["pairs"], case["words"])
     torch.manual_seed(case["seed"])
     model = Translator(case["words"], width=case["width"])
     texts = in_batches([corpus.join([entry]) for entry in corpus.entries["held out"][: case["asked"]]])
@@ -137,7 +145,7 @@ def run(case: Case) -> dict[str, Any]:
         **translations(model, corpus, texts),
     }
     if case["seed"] == 0:
-        result["map"] = drawn_map(model, corpus, lists["held out", "backwards"], result["reading"])
+        result["map"] = map_of(model, corpus, lists["held out", "backwards"], result["reading"])
         result["pairs"] = {part: len(pairs) for part, pairs in corpus.pairs.items()}
         result["packages"] = Counter(pair.package for pairs in corpus.pairs.values() for pair in pairs)
         result["near duplicates"] = near_duplicates(corpus.pairs["held out"], corpus.pairs["training"])
@@ -160,7 +168,6 @@ def gains(runs: Sequence[Run], variant: str, measure: Any) -> list[float]:
 
 def findings(runs: Sequence[Run]) -> dict[str, str]:
     first = next(run.result for run in runs if "pairs" in run.result)
-    signed = "{:+.1f}".format
     found = {}
     for order in ORDERS:
         measured = by_variant(runs, lambda result, order=order: result["alignment error"][order], percent)
@@ -168,11 +175,10 @@ def findings(runs: Sequence[Run]) -> dict[str, str]:
     for name in ("chrF", "BLEU"):
         found[name] = by_variant(runs, lambda result, name=name: result[name], "{:.1f}".format)
         if more := gains(runs, "supervised", lambda result, name=name: result[name]):
-            found[f"{name}, supervised more than plain"] = spread(more, signed)
+            found[f"{name}, supervised more than plain"] = spread(more, "{:+.1f}".format)
     for what, name in (("texts", "held-out texts"), *((order, f"held-out lists {order}") for order in ORDERS)):
-        found[f"nats a token, {name}"] = by_variant(
-            runs, lambda result, what=what: result["nats"][what], "{:.3f}".format
-        )
+        measured = by_variant(runs, lambda result, what=what: result["nats"][what], "{:.3f}".format)
+        found[f"nats a token, {name}"] = measured
     found["nats a token of the frequencies alone"] = f"{first['unigram nats']:.3f}"
     found["seconds to train"] = by_variant(runs, lambda result: result["trained s"], "{:.0f}".format)
     trained = [run for run in runs if run.case["variant"] != "plain"]
@@ -187,36 +193,36 @@ def findings(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def figure(runs: Sequence[Run]) -> Figure:
-    drawn, axes = panels(3, rows=2, width=3.1, height=6.4, title_lines=2)
-    for number, variant in enumerate(VARIANTS):
+    drawn, axes = panels(3, rows=2, width=3.1, height=6.2, title_lines=2)
+    of_seed = {(run.case["variant"], run.case["seed"]): run.result for run in runs}
+    labels = set()
+    for (variant, seed), result in of_seed.items():
+        number = VARIANTS.index(variant)
         colour = COLOURS[number]
-        made = [run.result for run in runs if run.case["variant"] == variant]
-        for result in made:
-            steps, values = zip(*result["curve"], strict=True)
-            axes[0].plot(steps, values, color=colour, linewidth=1, label=variant if result is made[0] else None)
-        for result in made:
-            axes[1].plot(number, result["chrF"], "o", color=colour, alpha=0.8)
-            for order, marker in zip(ORDERS, "o^", strict=True):
-                axes[2].plot(number, 100 * result["alignment error"][order], marker, color=colour, alpha=0.8)
-    axes[0].set(title="held-out texts\n", xlabel="step", ylabel="nats a token", yscale="log")
+        steps, values = zip(*result["curve"], strict=True)
+        plain = [value for _, value in of_seed["plain", seed]["curve"]]
+        more = [value - known for value, known in zip(values, plain, strict=True)]
+        label = None if variant in labels else variant
+        axes[0].plot(steps, more, color=colour, linewidth=1.2, label=label)
+        labels.add(variant)
+        axes[1].plot(number, result["chrF"], "o", color=colour, alpha=0.8)
+        for order, marker in zip(ORDERS, "o^", strict=True):
+            axes[2].plot(number, 100 * result["alignment error"][order], marker, color=colour, alpha=0.8)
+    axes[0].set(title="held-out texts: nats a token\nmore than the plain model's", xlabel="step")
     axes[0].legend()
-    axes[1].set(title="chrF of greedy translations\n")
-    axes[2].set(title="alignment error, %\n● lists in order  ▲ backwards", ylim=(0, None))
+    axes[1].set(title="chrF of held-out texts,\ngreedy translations")
+    axes[2].set(title="alignment error of held-out lists, %\n● in order  ▲ backwards")
+    axes[2].set_ylim(0, 1.08 * axes[2].get_ylim()[1])
+    for each in axes[:3]:
+        each.grid(axis="y", color="#e4e4e0", linewidth=0.6)
     for each in axes[1:3]:
         each.set_xticks(range(len(VARIANTS)), [variant.replace(" ", "\n") for variant in VARIANTS])
         each.set_xlim(-0.5, len(VARIANTS) - 0.5)
-        each.grid(axis="y", color="#e4e4e0", linewidth=0.6)
-    shown = [variant for variant in ("plain", "guided everywhere", "guided", "supervised") if _map(runs, variant)]
-    for each, variant in zip(axes[3:], [shown[0], shown[1], shown[-1]], strict=True):
-        seen = _map(runs, variant)
-        heat_map(each, torch.tensor(seen["weights"]), title=f"{variant}", xlabel="", ylabel="")
-        each.set_xticks([place + 0.5 for place in range(len(seen["source"]))], seen["source"], rotation=90)
-        each.set_yticks([place + 0.5 for place in range(len(seen["target"]))], seen["target"])
+    seen = {run.case["variant"]: run.result["map"] for run in runs if "map" in run.result}
+    shown = [variant for variant in ("plain", "guided everywhere", "guided", "supervised") if variant in seen]
+    for each, variant in zip(axes[3:], [*shown[:2], shown[-1]], strict=True):
+        draw_map(each, seen[variant], variant)
     return drawn
-
-
-def _map(runs: Sequence[Run], variant: str) -> dict[str, Any] | None:
-    return next((run.result["map"] for run in runs if run.case["variant"] == variant and "map" in run.result), None)
 
 
 if __name__ == "__main__":
