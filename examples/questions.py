@@ -20,6 +20,8 @@ from examples.study import rounded
 
 SHOWN = 13
 """Source tokens of the list whose map is drawn."""
+LABEL = 11
+"""Letters of a token that are drawn."""
 
 
 def token_loss(model: Translator, states: Tensor, batch: Batch, **options: Any) -> Tensor:
@@ -107,8 +109,9 @@ def draw_map(axes: Axes, seen: dict[str, Any], title: str) -> None:
     source, target = seen["source"], seen["target"]
     heat_map(axes, torch.tensor(seen["weights"]), title=title, xlabel="", ylabel="")
     for side, ticks in ((source, axes.set_xticks), (target, axes.set_yticks)):
-        names = [token[1:] if token.startswith("▁") else f"·{token}" for token in side[:-1]]
-        ticks([place + 0.5 for place in range(len(side))], [*names, "end"], fontsize=6.5)
+        names = [token[1:] if token.startswith("▁") else f"·{token}" for token in side[:-1]] + ["end"]
+        short = [name if len(name) <= LABEL else f"{name[: LABEL - 1]}…" for name in names]
+        ticks([place + 0.5 for place in range(len(side))], short, fontsize=6.5)
     axes.tick_params(axis="x", rotation=90)
     for (left, width), (top, height) in zip(_entries(source[1:], 1), reversed(_entries(target, 0)), strict=True):
         axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=COLOURS[1], linewidth=1.2))

@@ -168,10 +168,17 @@ def gains(runs: Sequence[Run], variant: str, measure: Any) -> list[float]:
 
 def findings(runs: Sequence[Run]) -> dict[str, str]:
     first = next(run.result for run in runs if "pairs" in run.result)
-    found = {}
+    both = {
+        variant: [
+            statistics.fmean(run.result["alignment error"].values()) for run in runs if run.case["variant"] == variant
+        ]
+        for variant in ("plain", "supervised")
+    }
+    told = " → ".join(spread(values, percent) for values in both.values())
+    found = {"alignment error of held-out lists, plain → supervised": told}
     for order in ORDERS:
         measured = by_variant(runs, lambda result, order=order: result["alignment error"][order], percent)
-        found[f"alignment error, lists {order}"] = measured
+        found[f"alignment error of lists {order}"] = measured
     for name in ("chrF", "BLEU"):
         found[name] = by_variant(runs, lambda result, name=name: result[name], "{:.1f}".format)
         if more := gains(runs, "supervised", lambda result, name=name: result[name]):
@@ -209,7 +216,9 @@ def figure(runs: Sequence[Run]) -> Figure:
         for order, marker in zip(ORDERS, "o^", strict=True):
             axes[2].plot(number, 100 * result["alignment error"][order], marker, color=colour, alpha=0.8)
     axes[0].set(title="held-out texts: nats a token\nmore than the plain model's", xlabel="step")
-    axes[0].legend()
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(low, high + 0.35 * (high - low))
+    axes[0].legend(loc="upper right", ncols=2, handlelength=1.2, columnspacing=1.2)
     axes[1].set(title="chrF of held-out texts,\ngreedy translations")
     axes[2].set(title="alignment error of held-out lists, %\n● in order  ▲ backwards")
     axes[2].set_ylim(0, 1.08 * axes[2].get_ylim()[1])
@@ -222,6 +231,9 @@ def figure(runs: Sequence[Run]) -> Figure:
     shown = [variant for variant in ("plain", "guided everywhere", "guided", "supervised") if variant in seen]
     for each, variant in zip(axes[3:], [*shown[:2], shown[-1]], strict=True):
         draw_map(each, seen[variant], variant)
+        each.set_anchor("N")
+        x, y, width, height = each.get_position().bounds
+        each.set_position((x, y + 0.04, width, height))  # words below need room
     return drawn
 
 
