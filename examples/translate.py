@@ -47,7 +47,7 @@ LAYER = 0
 SIGMA = 0.2
 WEIGHT = {"guided": 1.0, "guided everywhere": 1.0, "supervised": 0.3}
 SMALL = {"listed": 0.8, "rate": 4e-3, "weight": 1.0}
-"""What makes 200 steps teach an alignment: more lists, and more of everything."""
+"""What makes 160 steps teach an alignment: more lists, and more of everything."""
 POINTS = 8
 """Of the learning curve."""
 
@@ -56,7 +56,7 @@ def cases(*, full: bool) -> list[Case]:
     size = {"steps": 2000, "pairs": 20000, "width": 96, "words": 2000, "asked": 1000}
     if full:
         return [{"variant": variant, "seed": seed} | size for seed in range(4) for variant in VARIANTS]
-    small = {"steps": 200, "pairs": 3000, "width": 64, "words": 800, "asked": 100} | SMALL
+    small = {"steps": 160, "pairs": 3000, "width": 64, "words": 800, "asked": 100} | SMALL
     return [{"variant": variant, "seed": 0} | small for variant in ("plain", "guided", "supervised")]
 
 

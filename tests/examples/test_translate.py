@@ -184,7 +184,7 @@ def test_a_head_that_is_taught_finds_the_entries_that_no_head_of_a_plain_model_f
     runs: Mapping[str, Run], order: str
 ) -> None:
     error = {variant: run.result["alignment error"][order] for variant, run in runs.items()}
-    assert error["supervised"] < 0.75 * error["plain"]
+    assert error["supervised"] < 0.85 * error["plain"]
 
 
 @pytest.mark.slow
