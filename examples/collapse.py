@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
 from attnloss.probe import AttentionRecord, probe
-from docs.plots.canvas import COLOURS, DASHES, panels
+from docs.plots.canvas import COLOURS, DASHES, GREY, legend_below, panels
 from examples.study import Case, Run, of, percent, rounded, run_alone, spread
 
 LAYERS, HEADS, WIDTH, CONTEXT, BATCH = 3, 4, 64, 128, 16
@@ -55,10 +55,10 @@ class Variant(NamedTuple):
 VARIANTS = {
     "good": Variant(f"rate {GOOD}", rate=GOOD),
     "hot": Variant(f"rate {HOT}"),
-    "bonus": Variant(f"{HOT}, entropy bonus", bonus=0.1),
-    "floor": Variant(f"{HOT}, entropy floor", floor=1.0),
-    "warm-up": Variant(f"{HOT}, warm-up", warm_up=100),
-    "qk-norm": Variant(f"{HOT}, QK-norm", qk_norm=True),
+    "bonus": Variant(f"rate {HOT}, entropy bonus", bonus=0.1),
+    "floor": Variant(f"rate {HOT}, entropy floor", floor=1.0),
+    "warm-up": Variant(f"rate {HOT}, warm-up", warm_up=100),
+    "qk-norm": Variant(f"rate {HOT}, QK-norm", qk_norm=True),
 }
 
 
@@ -180,9 +180,9 @@ def findings(runs: Sequence[Run]) -> dict[str, str]:
     for label, results in shown.items():
         told[f"held-out nats per character, {label}"] = spread([each["held_out"] for each in results], "{:.3f}".format)
     for label, results in shown.items():
-        below = [next((step for step, _, low, _ in each["curve"] if low < 0.1), None) for each in results]
+        below = [next((step for step, _, low, _ in each["curve"] if low < 0.05), None) for each in results]
         first = [step for step in below if step is not None]
-        told[f"seeds with a head below 10 %, {label}"] = f"{len(first)} of {len(results)}" + (
+        told[f"seeds with a head below 5 %, {label}"] = f"{len(first)} of {len(results)}" + (
             f", first at step {spread(first, '{:.0f}'.format)}" if first else ""
         )
     for name, nats in yardsticks().items():
@@ -195,7 +195,7 @@ def findings(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def figure(runs: Sequence[Run]) -> Figure:
-    drawn, (low, loss, ends) = panels(3, width=3.3, height=3.5, title_lines=2)
+    drawn, (low, loss, ends) = panels(3, width=3.3, height=3.6, title_lines=2)
     for number, (name, variant) in enumerate(VARIANTS.items()):
         colour, dashes = COLOURS[number], DASHES[number]
         results = [run.result for run in runs if run.case["variant"] == name]
@@ -211,13 +211,12 @@ def figure(runs: Sequence[Run]) -> Figure:
             axes.plot(seeds[0][:shortest, 0], mean, color=colour, linestyle=dashes, label=label)
         ends.plot(of(runs, "lowest", variant=name), of(runs, "held_out", variant=name), "o", color=colour, markersize=4)
     for axes in (loss, ends):
-        axes.axhline(yardsticks()["pairs"], color="#8a8a85", linewidth=0.8, linestyle=":")
-    low.axhline(FLOOR, color="#8a8a85", linewidth=0.8, linestyle=":")
+        axes.axhline(yardsticks()["pairs"], color=GREY, linewidth=0.8, linestyle=":")
+    low.axhline(FLOOR, color=GREY, linewidth=0.8, linestyle=":")
     low.set(title="entropy of the lowest head\nshare of its largest", xlabel="step", ylim=(0, 1.02))
     loss.set(title="held-out nats per character\ndotted: counts of pairs", xlabel="step", ylim=(None, 3.6))
-    ends.set(title="both after training\none dot a seed", xlabel="entropy of the lowest head")
-    drawn.subplots_adjust(bottom=0.34)
-    drawn.legend(*low.get_legend_handles_labels(), loc="lower center", ncols=3)
+    ends.set(title="held-out nats after training\none dot a seed", xlabel="entropy of the lowest head")
+    legend_below(drawn, low)
     return drawn
 
 

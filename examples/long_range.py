@@ -1,21 +1,21 @@
 """Does an entropy loss help attention to find what lies far back.
 
 Claim: the loss helps with long-range dependencies. The task is the purest such dependency: at each of the last 32
-places of 224 random tokens, name the token k places back. One causal transformer layer of 4 heads sees all 224
-whatever k is, so that a larger k is a longer way and not a larger haystack. Only the loss on attention differs
-between variants; model, data and order of the batches are those of the seed.
+places of 224 random tokens, name the token k places back. One causal transformer layer of 4 heads sees all before,
+whatever k is, so that a larger k is a longer way and not a larger haystack. Only the loss on attention differs between
+variants; model, data and order of the batches are those of the seed.
 
 Positions are sinusoids added to the embeddings (Vaswani et al. 2017, Attention Is All You Need), chosen because "k
 back" is then one rotation of the query's position, the same at all places, as near as far. With positions that favour
 near keys, such as ALiBi's, a larger k would be harder for that reason alone; without any, the task cannot be done.
 
 Every batch is new, so accuracy is always on what was not seen. See Zhai et al. 2023, Stabilizing Transformer Training
-by Preventing Attention Entropy Collapse, for what too little entropy does, and docs/losses.md for why a row that is
-on one key has no gradient that leads away from it.
+by Preventing Attention Entropy Collapse, for what too little entropy does, and docs/losses.md for why a row that is on
+one key has no gradient that leads away from it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnloss import attention, losses
-from docs.plots.canvas import COLOURS, DASHES, panels
+from docs.plots.canvas import COLOURS, DASHES, GREY, legend_below, panels
 from examples.study import Case, Run, of, percent, rounded, run_alone, spread
 
 PLACES, ASKED = 224, 32
@@ -163,78 +163,76 @@ def best(result: dict[str, Any]) -> int:
     return max(range(HEADS), key=lambda head: result["found"][head])
 
 
-def by_case(runs: Sequence[Run], variant: str) -> dict[int, list[dict[str, Any]]]:
+def by_k(runs: Sequence[Run], variant: str) -> dict[int, list[dict[str, Any]]]:
     """Results of a variant by k, near first."""
     mine = [run for run in runs if run.case["variant"] == variant]
     return {k: [run.result for run in mine if run.case["k"] == k] for k in sorted({run.case["k"] for run in mine})}
 
 
-def learned(results: Sequence[dict[str, Any]]) -> str:
-    """How many seeds reached 90 %, and after how many steps."""
+def told_steps(results: Sequence[dict[str, Any]]) -> str:
+    """After how many steps 90 % were right, and in how many seeds if not in all."""
     steps = [step for result in results if (step := steps_until(result, 0.9)) < math.inf]
-    told = f"{len(steps)} of {len(results)} seeds"
-    return f"{told}, step {spread(steps, '{:.0f}'.format)}" if steps else told
+    told = spread(steps, "{:.0f}".format) if steps else "never"
+    return told if len(steps) in (0, len(results)) else f"{told}; never in {len(results) - len(steps)}"
 
 
 def findings(runs: Sequence[Run]) -> dict[str, str]:
     told = {}
-    shown = [variant for variant in VARIANTS if of(runs, "accuracy", variant=variant)]
+    shown = [name for name in VARIANTS if of(runs, "accuracy", variant=name)]
+    near_first = " / ".join(str(k) for k in sorted({run.case["k"] for run in runs}))
     for name in sorted(shown, key=lambda name: name != "penalty"):
-        told[f"accuracy at the end over all k, {VARIANTS[name].label}"] = spread(
-            of(runs, "accuracy", variant=name), percent
-        )
-    for name in shown:
-        for k, results in by_case(runs, name).items():
-            told[f"{VARIANTS[name].label}, k = {k}: 90 % right"] = learned(results)
-    for name in shown:
-        for k, results in by_case(runs, name).items():
-            heads = [(result, best(result)) for result in results]
-            told[f"{VARIANTS[name].label}, k = {k}: best head's entropy, distance, queries on the key k back"] = (
-                f"{spread([result['entropy'][head] for result, head in heads], '{:.2f}'.format)} nats, "
-                f"{spread([result['distance'][head] for result, head in heads], '{:.0f}'.format)}, "
-                f"{spread([result['found'][head] for result, head in heads], percent)}"
-            )
+        accuracy = of(runs, "accuracy", variant=name)
+        told[f"accuracy at the end over all k, {VARIANTS[name].label}"] = spread(accuracy, percent)
+    rows: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
+        "steps until 90 % are right": told_steps,
+        "entropy of the best head in nats": lambda them: spread([each["entropy"][best(each)] for each in them]),
+        "its mean distance": lambda them: spread([each["distance"][best(each)] for each in them]),
+        "queries whose strongest key in it is k back": lambda them: spread(
+            [each["found"][best(each)] for each in them], percent
+        ),
+    }
+    for what, number in rows.items():
+        for name in shown:
+            of_all_k = " / ".join(number(results) for results in by_k(runs, name).values())
+            told[f"{what}, k = {near_first}, {VARIANTS[name].label}"] = of_all_k
     return told
 
 
 def figure(runs: Sequence[Run]) -> Figure:
-    drawn, (curves, speed, spread_of_heads) = panels(3, width=3.3, height=3.6, title_lines=2)
-    shown = [variant for variant in VARIANTS if of(runs, "curve", variant=variant)]
-    k = max(run.case["k"] for run in runs)
-    for place, name in enumerate(shown):
-        colour, dashes = COLOURS[list(VARIANTS).index(name)], DASHES[list(VARIANTS).index(name)]
-        seeds = torch.tensor(of(runs, "curve", variant=name, k=k))
+    drawn, (curves, speed, entropy) = panels(3, width=3.3, height=3.6, title_lines=2)
+    k, last = (max(run.case[what] for run in runs) for what in ("k", "steps"))
+    for place, name in enumerate(VARIANTS):
+        colour, aside = COLOURS[place], 1.05 ** (place - (len(VARIANTS) - 1) / 2)
+        seeds = [torch.tensor(each) for each in of(runs, "curve", variant=name, k=k)]
         for each in seeds:
             curves.plot(each[:, 0], each[:, 1], color=colour, linewidth=0.6, alpha=0.5)
-        curves.plot(seeds[0, :, 0], seeds[:, :, 1].mean(0), color=colour, linestyle=dashes)
-        aside = 1.05 ** (place - (len(shown) - 1) / 2)
-        by_k = by_case(runs, name)
-        ends = {k: [steps_until(result, 0.9) for result in results] for k, results in by_k.items()}
-        dots(speed, ends, colour, VARIANTS[name].label, aside)
-        dots(spread_of_heads, {k: [r["entropy"][best(r)] for r in rs] for k, rs in by_k.items()}, colour, "_", aside)
-    last = max(run.case["steps"] for run in runs)
-    curves.axhline(1 / TOKENS, color="#8a8a85", linewidth=0.8, linestyle=":")
+        if seeds:
+            mean = torch.stack(seeds).mean(0)
+            curves.plot(mean[:, 0], mean[:, 1], color=colour, linestyle=DASHES[place], label=VARIANTS[name].label)
+        of_k = by_k(runs, name)
+        dots(speed, {k: [steps_until(r, 0.9) for r in rs] for k, rs in of_k.items()}, colour, aside, 1.08 * last)
+        dots(entropy, {k: [r["entropy"][best(r)] for r in rs] for k, rs in of_k.items()}, colour, aside)
+    curves.axhline(1 / TOKENS, color=GREY, linewidth=0.8, linestyle=":")
     curves.set(title=f"right answers, k = {k}\nevery seed and the mean", xlabel="step", ylim=(0, 1.02))
-    speed.set(title="steps until 90 % are right\nat the top: never", xlabel="k", ylim=(0, 1.18 * last))
-    speed.axhline(1.04 * last, color="#8a8a85", linewidth=0.8, linestyle=":")
-    spread_of_heads.set(title="entropy of the best head\nafter training, nats", xlabel="k")
-    for axes in (speed, spread_of_heads):
+    speed.axhline(1.08 * last, color=GREY, linewidth=0.8, linestyle=":")
+    speed.set(title="steps until 90 % are right\nat the top: never", xlabel="k", ylim=(0, 1.15 * last))
+    entropy.set(title="entropy of the best head\nafter training, nats", xlabel="k", ylim=(0, None))
+    for axes in (speed, entropy):
         axes.set_xscale("log")
         axes.minorticks_off()
         marks = sorted({run.case["k"] for run in runs})
         axes.set_xticks(marks, [str(mark) for mark in marks])
-    drawn.subplots_adjust(bottom=0.36)
-    drawn.legend(*speed.get_legend_handles_labels(), loc="lower center", ncols=3)
+    legend_below(drawn, curves)
     return drawn
 
 
-def dots(axes: Axes, values: dict[int, list[float]], colour: str, label: str, aside: float) -> None:
-    """A dot per seed and a line through the means of those that have one; infinities lie at the top."""
+def dots(axes: Axes, values: dict[int, list[float]], colour: str, aside: float, never: float = math.inf) -> None:
+    """A dot per seed and k, infinities at `never`, and a line through the means where there are none."""
     for k, each in values.items():
-        top = axes.get_ylim()[1]
-        axes.plot([k * aside] * len(each), [min(value, top) for value in each], "o", color=colour, markersize=2.5)
+        axes.plot([k * aside] * len(each), [min(value, never) for value in each], "o", color=colour, markersize=2.5)
     means = {k: sum(each) / len(each) for k, each in values.items()}
-    axes.plot([k * aside for k in means], list(means.values()), color=colour, linewidth=1, label=label)
+    known = {k: mean for k, mean in means.items() if math.isfinite(mean)}
+    axes.plot([k * aside for k in known], list(known.values()), color=colour, linewidth=0.9)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,16 @@ def panels(
     return figure, list(grid.flat)
 
 
+def legend_below(figure: Figure, axes: Axes, *, columns: int = 3) -> None:
+    """One legend for all panels of a row, under them: the labels of one."""
+    handles, labels = axes.get_legend_handles_labels()
+    taken = 0.17 * -(-len(labels) // columns) / figure.get_figheight()
+    for each in figure.axes:
+        box = each.get_position()
+        each.set_position((box.x0, box.y0 + taken, box.width, box.height - taken))
+    figure.legend(handles, labels, loc="lower center", ncols=columns)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write the file; the same figure gives the same bytes."""
     if path.suffix == ".svg":
