@@ -63,7 +63,7 @@ VARIANTS = {
 
 
 def cases(*, full: bool) -> list[Case]:
-    variants, seeds, steps = (list(VARIANTS), 5, 300) if full else (["good", "hot", "floor"], 1, 80)
+    variants, seeds, steps = (list(VARIANTS), 3, 300) if full else (["good", "hot", "floor"], 1, 80)
     return [{"variant": name, "seed": seed, "steps": steps} for seed in range(seeds) for name in variants]
 
 

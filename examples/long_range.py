@@ -58,7 +58,7 @@ VARIANTS = {
 
 
 def cases(*, full: bool) -> list[Case]:
-    distances, seeds, steps = ((4, 16, 64, 192), 5, 400) if full else ((64,), 1, 300)
+    distances, seeds, steps = ((4, 16, 64, 192), 3, 400) if full else ((64,), 1, 300)
     variants = list(VARIANTS) if full else ["plain", "penalty", "known"]
     return [
         {"variant": variant, "k": k, "seed": seed, "steps": steps}
