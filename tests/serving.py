@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-START_WITHIN_S = 20.0
+START_WITHIN_S = 60.0
+"""When a server is given up: the first start on a machine reads torch from a cold disk."""
 STOP_WITHIN_S = 30.0
 
 QUERY = [[1.0, 0.0], [0.0, 1.0]]

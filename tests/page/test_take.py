@@ -66,6 +66,27 @@ def test_a_link_restores_the_screen(opened: Opener) -> None:
     expect(again.locator("#compare-says")).to_contain_text("KL(A‖B)")
 
 
+def test_a_link_restores_the_tensors_and_how_they_are_computed(opened: Opener) -> None:
+    page = opened(tab="tensors", wait=False)
+    expect(page.locator("#tensor-status")).to_contain_text("query [4, 3]")
+    page.check("#tensor-causal")
+    page.uncheck("#tensor-grad")
+    page.fill("#tensor-scale", "0.25")
+    page.select_option("#tensor-dtype", "float64")
+    with page.expect_response(lambda response: "[5,6]" in (response.request.post_data or "")) as answered:
+        page.fill("#tensor-json", '{"query": [[1, 2]], "key": [[3, 4], [5, 6]]}')
+    page.click("#take summary")
+    address = copied(page, "#copy-link")
+    again = opened.context.new_page()
+    with again.expect_response(lambda response: "[5,6]" in (response.request.post_data or "")) as restored:
+        again.goto(address)
+    assert restored.value.request.post_data_json == answered.value.request.post_data_json
+    assert restored.value.request.post_data_json["scale"] == 0.25
+    expect(again.locator("#tensor-causal")).to_be_checked()
+    expect(again.locator("#tensor-grad")).not_to_be_checked()
+    expect(again.locator("#tensor-dtype")).to_have_value("float64")
+
+
 @pytest.mark.parametrize("figure", ["tokens", "heads", "map", "headview", "order", "kl"])
 def test_every_figure_is_downloaded_in_every_form(opened: Opener, tmp_path: Path, figure: str) -> None:
     page = opened(compare="heads")

@@ -21,6 +21,10 @@ export const DEFAULTS = Object.freeze({
   seed: 0,
   tensors: "",
   losses: "",
+  causal: false,
+  grad: true,
+  scores: "",
+  dtype: "float32",
 });
 
 /** @typedef {{-readonly [Name in keyof typeof DEFAULTS]: (typeof DEFAULTS)[Name]}} State */

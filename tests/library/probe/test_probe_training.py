@@ -161,6 +161,7 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
+@pytest.mark.usefixtures("fresh_workspace")
 @pytest.mark.parametrize("form", ["alone", "packed", "padded"])
 @pytest.mark.parametrize("name", ["llama", "mistral"])
 def test_a_training_step_makes_nothing_of_the_size_of_a_map(

@@ -12,6 +12,15 @@ import { TensorResults } from "./results.js";
 
 const TYPING_MS = 350;
 
+/** Controls of the request: the name of each in the link, and where it keeps its value. */
+const OPTIONS = {
+  "tensor-causal": ["causal", "checked"],
+  "tensor-grad": ["grad", "checked"],
+  "tensor-scale": ["scores", "value"],
+  "tensor-dtype": ["dtype", "value"],
+};
+const AT_ONCE = ["losses", ...Object.values(OPTIONS).map(([name]) => name)];
+
 const written = (value) => JSON.stringify(value, null, 1).replace(/\[\s+([^[\]]*?)\s+\]/g, (_, inner) => `[${inner.replace(/\s+/g, " ")}]`);
 
 export class TensorTab {
@@ -31,7 +40,7 @@ export class TensorTab {
     byId("tensor-example").addEventListener("click", () => (this.#forget(), set({ tensors: written(EXAMPLE) })));
     byId("tensor-file").addEventListener("change", (event) => this.open([...event.target.files]));
     byId("tensor-forget").addEventListener("click", () => (this.#forget(), this.soon.now()));
-    for (const id of ["tensor-causal", "tensor-grad", "tensor-scale", "tensor-dtype"]) byId(id).addEventListener("change", () => this.soon.now());
+    for (const [id, [name, value]] of Object.entries(OPTIONS)) byId(id).addEventListener("change", (event) => set({ [name]: event.target[value] }));
     byId("tensor-roles").addEventListener("change", (event) => this.#assign(event.target.name, event.target.value));
     this.#drops();
     onChange((changed) => this.follow(changed));
@@ -56,15 +65,17 @@ export class TensorTab {
   }
 
   follow(changed) {
-    if (changed.has("tensors") || changed.has("losses")) {
+    const atOnce = AT_ONCE.some((name) => changed.has(name));
+    if (atOnce || changed.has("tensors")) {
       this.controls();
-      if (state.tab === "tensors") changed.has("losses") ? this.soon.now() : this.soon();
+      if (state.tab === "tensors") atOnce ? this.soon.now() : this.soon();
     } else if (changed.has("tab") && state.tab === "tensors" && !this.answer) this.compute();
   }
 
   controls() {
     const text = state.tensors || written(EXAMPLE);
     if (byId("tensor-json").value !== text) byId("tensor-json").value = text;
+    for (const [id, [name, value]] of Object.entries(OPTIONS)) byId(id)[value] = state[name];
     this.losses.draw(this.roles.has("other.query") && this.roles.has("other.key"));
   }
 
@@ -147,10 +158,7 @@ export class TensorTab {
     const roles = new Map([...this.roles].map(([role, name]) => [role, this.arrays.get(name)]));
     const given = (role) => role in json || roles.has(role);
     if (!given("query") || !given("key")) return this.#fail(t("tensor.no_query"), t("tensor.no_query_advice")) ?? null;
-    const options = {
-      losses: this.losses.chosen, causal: byId("tensor-causal").checked, grad: byId("tensor-grad").checked,
-      scale: byId("tensor-scale").value, dtype: byId("tensor-dtype").value,
-    };
+    const options = { losses: this.losses.chosen, causal: state.causal, grad: state.grad, scale: state.scores, dtype: state.dtype };
     return tensorBody(json, roles, options, this.losses.specs);
   }
 
