@@ -73,12 +73,12 @@ def test_a_link_restores_the_tensors_and_how_they_are_computed(opened: Opener) -
     page.uncheck("#tensor-grad")
     page.fill("#tensor-scale", "0.25")
     page.select_option("#tensor-dtype", "float64")
-    with page.expect_response(lambda response: "[5,6]" in (response.request.post_data or "")) as answered:
-        page.fill("#tensor-json", '{"query": [[1, 2]], "key": [[3, 4], [5, 6]]}')
+    with page.expect_response(lambda response: "[51,61]" in (response.request.post_data or "")) as answered:
+        page.fill("#tensor-json", '{"query": [[1, 2]], "key": [[3, 4], [51, 61]]}')
     page.click("#take summary")
     address = copied(page, "#copy-link")
     again = opened.context.new_page()
-    with again.expect_response(lambda response: "[5,6]" in (response.request.post_data or "")) as restored:
+    with again.expect_response(lambda response: "[51,61]" in (response.request.post_data or "")) as restored:
         again.goto(address)
     assert restored.value.request.post_data_json == answered.value.request.post_data_json
     assert restored.value.request.post_data_json["scale"] == 0.25

@@ -40,7 +40,7 @@ export class TensorTab {
     byId("tensor-example").addEventListener("click", () => (this.#forget(), set({ tensors: written(EXAMPLE) })));
     byId("tensor-file").addEventListener("change", (event) => this.open([...event.target.files]));
     byId("tensor-forget").addEventListener("click", () => (this.#forget(), this.soon.now()));
-    for (const [id, [name, value]] of Object.entries(OPTIONS)) byId(id).addEventListener("change", (event) => set({ [name]: event.target[value] }));
+    for (const [id, [name, value]] of Object.entries(OPTIONS)) byId(id).addEventListener("input", (event) => set({ [name]: event.target[value] }));
     byId("tensor-roles").addEventListener("change", (event) => this.#assign(event.target.name, event.target.value));
     this.#drops();
     onChange((changed) => this.follow(changed));
@@ -75,7 +75,7 @@ export class TensorTab {
   controls() {
     const text = state.tensors || written(EXAMPLE);
     if (byId("tensor-json").value !== text) byId("tensor-json").value = text;
-    for (const [id, [name, value]] of Object.entries(OPTIONS)) byId(id)[value] = state[name];
+    for (const [id, [name, value]] of Object.entries(OPTIONS)) if (byId(id)[value] !== state[name]) byId(id)[value] = state[name];
     this.losses.draw(this.roles.has("other.query") && this.roles.has("other.key"));
   }
 
