@@ -163,6 +163,11 @@ def best(result: dict[str, Any]) -> int:
     return max(range(HEADS), key=lambda head: result["found"][head])
 
 
+def of_best(results: Sequence[dict[str, Any]], what: str) -> list[float]:
+    """What the best head of each run came to."""
+    return [result[what][best(result)] for result in results]
+
+
 def by_k(runs: Sequence[Run], variant: str) -> dict[int, list[dict[str, Any]]]:
     """Results of a variant by k, near first."""
     mine = [run for run in runs if run.case["variant"] == variant]
@@ -185,12 +190,16 @@ def findings(runs: Sequence[Run]) -> dict[str, str]:
         told[f"accuracy at the end over all k, {VARIANTS[name].label}"] = spread(accuracy, percent)
     rows: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
         "steps until 90 % are right": told_steps,
-        "entropy of the best head in nats": lambda them: spread([each["entropy"][best(each)] for each in them]),
-        "its mean distance": lambda them: spread([each["distance"][best(each)] for each in them]),
-        "queries whose strongest key in it is k back": lambda them: spread(
-            [each["found"][best(each)] for each in them], percent
+        "entropy of the best head, nats": lambda results: spread(of_best(results, "entropy")),
+        "queries whose strongest key in it is k back": lambda results: spread(of_best(results, "found"), percent),
+        # The mean distance of a head that has found nothing tells nothing, even where it happens to be k.
+        "its mean distance": lambda results: (
+            spread(of_best(results, "distance")) if min(of_best(results, "found")) > 0.5 else "–"
         ),
     }
+    told["entropy of a head before training, nats"] = spread(
+        [sum(before) / HEADS for before in of(runs, "entropy_before", variant=shown[0])], "{:.2f}".format
+    )
     for what, number in rows.items():
         for name in shown:
             of_all_k = " / ".join(number(results) for results in by_k(runs, name).values())
@@ -210,8 +219,9 @@ def figure(runs: Sequence[Run]) -> Figure:
             mean = torch.stack(seeds).mean(0)
             curves.plot(mean[:, 0], mean[:, 1], color=colour, linestyle=DASHES[place], label=VARIANTS[name].label)
         of_k = by_k(runs, name)
-        dots(speed, {k: [steps_until(r, 0.9) for r in rs] for k, rs in of_k.items()}, colour, aside, 1.08 * last)
-        dots(entropy, {k: [r["entropy"][best(r)] for r in rs] for k, rs in of_k.items()}, colour, aside)
+        steps = {k: [steps_until(result, 0.9) for result in results] for k, results in of_k.items()}
+        dots(speed, steps, colour, aside, never=1.08 * last)
+        dots(entropy, {k: of_best(results, "entropy") for k, results in of_k.items()}, colour, aside)
     curves.axhline(1 / TOKENS, color=GREY, linewidth=0.8, linestyle=":")
     curves.set(title=f"right answers, k = {k}\nevery seed and the mean", xlabel="step", ylim=(0, 1.02))
     speed.axhline(1.08 * last, color=GREY, linewidth=0.8, linestyle=":")
