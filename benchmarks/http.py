@@ -37,6 +37,7 @@ import psutil
 
 from benchmarks import load
 from benchmarks.works import BinaryWork, Work
+from tools.machine import commit, processor
 
 WORKS = [
     (Work((1, 1, 10, 768), bar=8.0), BinaryWork((1, 1, 10, 768), bar=17.0)),
@@ -213,16 +214,8 @@ def start(plan: Plan) -> tuple[list[str], list[str]]:
 
 def machine() -> str:
     """Say in one line where the numbers come from."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    model = names[0] if names else platform.processor()
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     versions = f"Python {platform.python_version()}, torch {version('torch')}"
-    commit = found.stdout.strip() or "none"
-    return f"{model}, {os.cpu_count()} cores, {versions}, commit {commit}, {datetime.date.today()}"
+    return f"{processor()}, {os.cpu_count()} cores, {versions}, commit {commit()}, {datetime.date.today()}"
 
 
 def main() -> int:

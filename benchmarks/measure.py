@@ -1,7 +1,6 @@
 """How time and memory are measured: interleaved, in medians, memory in fresh processes."""
 
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from tools.machine import commit, processor
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,14 +76,8 @@ def in_fresh_process(module: str, *arguments: object, environment: Mapping[str, 
 
 
 def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor()
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    git = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    commit = git.stdout.strip() or "unknown"
-    cpu = f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    return f"{cpu}; torch {torch.__version__}; commit {commit}"
+    cpu = f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"{cpu}; torch {torch.__version__}; commit {commit()}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -34,5 +34,4 @@ def filled(page: str, example: Example, runs: Sequence[Run]) -> str:
 
 def fill(example: Example, runs: Sequence[Run]) -> None:
     """Write the numbers into the page."""
-    if PAGE.exists():
-        PAGE.write_text(filled(PAGE.read_text(), example, runs))
+    PAGE.write_text(filled(PAGE.read_text(), example, runs))

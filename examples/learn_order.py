@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from attnloss import attention, losses
 from docs.plots.canvas import COLOURS, heat_map, panels
-from examples.study import Case, Run, of, rounded, run_alone, spread
+from examples.study import Case, Run, first_step, of, rounded, run_alone, spread
 
 SHORTEST, LONGEST, WIDTH, HEADS, BATCH = 10, 20, 64, 4, 64
 VARIANTS = {"permutation": "permutation loss", "output": "cross-entropy of the output", "both": "both"}
@@ -153,11 +153,6 @@ def example_map(model: Sorter, batch: tuple[Tensor, Tensor, Tensor]) -> list[lis
     n = int(lengths)
     weights = attention(query[:, :n], key[:, :n], returns=["weights"]).weights[0]
     return [[round(each, 3) for each in row] for row in weights[:, target[0, :n]].tolist()]
-
-
-def first_step(curve: Sequence[Sequence[float]], wanted: float) -> float:
-    """The first step with at least this accuracy, or infinity."""
-    return next((step for step, accuracy in curve if accuracy >= wanted), float("inf"))
 
 
 def fine(share: float) -> str:

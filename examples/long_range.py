@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from attnloss import attention, losses
 from docs.plots.canvas import COLOURS, DASHES, GREY, legend_below, panels
-from examples.study import Case, Run, of, percent, rounded, run_alone, spread
+from examples.study import Case, Run, first_step, of, percent, rounded, run_alone, spread
 
 PLACES, ASKED = 224, 32
 """Tokens in a sequence, and how many of its last places are asked for the token k back."""
@@ -153,11 +153,6 @@ def examine(model: Recaller, k: int) -> dict[str, Any]:
     }
 
 
-def steps_until(result: dict[str, Any], wanted: float) -> float:
-    """The first measured step with at least this accuracy, or infinity."""
-    return next((step for step, right, _ in result["curve"] if right >= wanted), math.inf)
-
-
 def best(result: dict[str, Any]) -> int:
     """The head whose strongest key is most often the one k back."""
     return max(range(HEADS), key=lambda head: result["found"][head])
@@ -176,7 +171,7 @@ def by_k(runs: Sequence[Run], variant: str) -> dict[int, list[dict[str, Any]]]:
 
 def told_steps(results: Sequence[dict[str, Any]]) -> str:
     """After how many steps 90 % were right, and in how many seeds if not in all."""
-    steps = [step for result in results if (step := steps_until(result, 0.9)) < math.inf]
+    steps = [step for result in results if (step := first_step(result["curve"], 0.9)) < math.inf]
     told = spread(steps, "{:.0f}".format) if steps else "never"
     return told if len(steps) in (0, len(results)) else f"{told}; never in {len(results) - len(steps)}"
 
@@ -219,7 +214,7 @@ def figure(runs: Sequence[Run]) -> Figure:
             mean = torch.stack(seeds).mean(0)
             curves.plot(mean[:, 0], mean[:, 1], color=colour, linestyle=DASHES[place], label=VARIANTS[name].label)
         of_k = by_k(runs, name)
-        steps = {k: [steps_until(result, 0.9) for result in results] for k, results in of_k.items()}
+        steps = {k: [first_step(result["curve"], 0.9) for result in results] for k, results in of_k.items()}
         dots(speed, steps, colour, aside, never=1.08 * last)
         dots(entropy, {k: of_best(results, "entropy") for k, results in of_k.items()}, colour, aside)
     curves.axhline(1 / TOKENS, color=GREY, linewidth=0.8, linestyle=":")

@@ -39,7 +39,7 @@ def compute(name: str, case: Case) -> Run:
 
 
 def compute_missing(names: Sequence[str], folder: Path, *, full: bool, jobs: int) -> None:
-    """Run what has no result yet, longest examples first, and keep each result at once."""
+    """Run what has no result yet, and keep each result at once."""
     missing: list[tuple[str, Case]] = []
     for name in names:
         wanted = load(name).cases(full=full)

@@ -5,10 +5,9 @@ the numbers of all of them, `figure` draws them.
 """
 
 import json
+import math
 import os
-import platform
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from matplotlib.figure import Figure
+
+from tools.machine import commit, processor
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "examples" / "results"
@@ -62,16 +63,7 @@ def name_of(example: Example) -> str:
 
 def made_with() -> dict[str, str]:
     """Machine, versions and commit of a run that is made now."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude", "*"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return {"commit": commit, "torch": version("torch"), "processor": _processor()}
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores" if names else platform.machine()
+    return {"commit": commit(), "torch": version("torch"), "processor": f"{processor()}, {os.cpu_count()} cores"}
 
 
 def read_runs(path: Path, cases: Iterable[Case] | None = None) -> list[Run]:
@@ -120,6 +112,11 @@ def percent(value: float) -> str:
 def of(runs: Iterable[Run], key: str, **case: Any) -> list[Any]:
     """The results under a key of all runs whose cases have these values."""
     return [run.result[key] for run in runs if all(run.case.get(name) == value for name, value in case.items())]
+
+
+def first_step(curve: Iterable[Sequence[float]], wanted: float) -> float:
+    """The first step of a curve of [step, accuracy, …] with at least this accuracy, or infinity."""
+    return next((step for step, accuracy, *_ in curve if accuracy >= wanted), math.inf)
 
 
 def run_alone(name: str) -> None:

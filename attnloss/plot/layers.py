@@ -97,10 +97,10 @@ def _draw(axes: Axes, values: Float64[np.ndarray, "layers heads *n"], theme: The
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.tick_params(axis="y", labelfontfamily=families([""]))
     ends = {"mean": (mean[-1], accent), "middle half": ((low[-1] + high[-1]) / 2, main)}
-    _beside(axes, ends, theme)
+    _beside(axes, ends)
 
 
-def _beside(axes: Axes, ends: dict[str, tuple[float, str]], theme: Theme) -> None:
+def _beside(axes: Axes, ends: dict[str, tuple[float, str]]) -> None:
     """Name lines at their right ends, moved apart where they would touch; no legend has to be looked up."""
     bottom, top = axes.get_ylim()
     apart = 0.075 * (top - bottom)
@@ -108,30 +108,23 @@ def _beside(axes: Axes, ends: dict[str, tuple[float, str]], theme: Theme) -> Non
     heights = [ends[name][0] for name in labels]
     heights[1] = max(heights[1], heights[0] + apart)
     for name, height in zip(labels, heights, strict=True):
-        style = frame.letters(name, size=frame.SMALL)
-        axes.annotate(
-            name,
-            (1.0, height),
-            xycoords=("axes fraction", "data"),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            color=ends[name][1],
-            **style,
-        )
+        _name_at_right(axes, name, height, ends[name][1])
 
 
 def _ceiling(axes: Axes, highest: float, keys: int, theme: Theme) -> None:
     axes.set_ylim(0, max(highest, 1e-3) * 1.08)
     axes.axhline(highest, color=theme.muted, linewidth=0.9, linestyle=(0, (4, 3)))
-    name = f"log {keys}"
+    _name_at_right(axes, f"log {keys}", highest, theme.muted)
+
+
+def _name_at_right(axes: Axes, name: str, height: float, colour: str) -> None:
     axes.annotate(
         name,
-        (1.0, highest),
+        (1.0, height),
         xycoords=("axes fraction", "data"),
         xytext=(5, 0),
         textcoords="offset points",
         va="center",
-        color=theme.muted,
+        color=colour,
         **frame.letters(name, size=frame.SMALL),
     )

@@ -6,7 +6,6 @@ With a page, they take the place of what lies there between the two comments tha
 import argparse
 import os
 import platform
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +14,7 @@ import psutil
 
 from service.settings import available_cores
 from tests.chaos.figures import FILE, read
-from tests.serving import ROOT
+from tools.machine import commit, processor
 
 _PACKAGES = ("torch", "numpy", "uvicorn", "fastapi", "pyzmq", "pysimdjson", "orjson")
 
@@ -24,9 +23,9 @@ def render(path: Path) -> str:
     """The machine, the versions and the commit, then a row for each test."""
     versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     lines = [
-        f"Machine: {_processor()}, {available_cores()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, "
+        f"Machine: {processor()}, {available_cores()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, "
         f"{platform.system()} {platform.release()}.",
-        f"Versions: Python {platform.python_version()}, {versions}. Commit {_commit()}.",
+        f"Versions: Python {platform.python_version()}, {versions}. Commit {commit()}.",
         "",
         "| test | figures |",
         "|---|---|",
@@ -35,17 +34,6 @@ def render(path: Path) -> str:
         told = ", ".join(f"{key} {value}" for key, value in figures.items())
         lines.append(f"| {name} | {told.replace('_', ' ')} |")
     return "\n".join(lines) + "\n"
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in path.read_text().splitlines() if "model name" in line]
-    return names[0] if names else platform.machine()
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def put_into(page: Path, figures: str) -> None:

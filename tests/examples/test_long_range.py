@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from examples import long_range
-from examples.study import Run, of
+from examples.study import Run, first_step, of
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_and_so_the_task_is_not_learned_at_all(runs: Sequence[Run]) -> None:
 
 
 def test_a_loss_that_knows_the_key_teaches_the_same_in_fewer_steps(runs: Sequence[Run]) -> None:
-    steps = {run.case["variant"]: long_range.steps_until(run.result, 0.9) for run in runs}
+    steps = {run.case["variant"]: first_step(run.result["curve"], 0.9) for run in runs}
     assert steps["known"] < 0.7 * steps["plain"]
 
 
@@ -64,8 +64,8 @@ def test_a_step_back_is_the_same_rotation_of_the_position_wherever_it_is_taken()
 
 def test_a_run_that_never_reaches_the_accuracy_counts_as_never() -> None:
     result = {"curve": [[10, 0.5, 5.0], [20, 0.92, 4.0], [30, 0.91, 3.0]]}
-    assert long_range.steps_until(result, 0.9) == 20
-    assert long_range.steps_until(result, 0.99) == float("inf")
+    assert first_step(result["curve"], 0.9) == 20
+    assert first_step(result["curve"], 0.99) == float("inf")
     assert long_range.told_steps([result, {"curve": []}]) == "20; never in 1"
 
 
