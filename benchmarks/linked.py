@@ -55,7 +55,7 @@ class Run:
 async def linked(name: str, settings: Settings) -> AsyncIterator[Linked]:
     """Start a worker as the service does, and wait until it is ready."""
     directory = RunDirectory.open(None, f"bench-{os.getpid()}-{name}")
-    (supervisor,) = worker_supervisors(directory, settings)
+    (supervisor,) = worker_supervisors(directory, settings, restarted=lambda child: None)
     supervisor.start()
     context: zmq.Context[Any] = zmq.Context()
     files = directory.worker(0)

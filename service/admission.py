@@ -26,7 +26,6 @@ class Admission:
         max_bytes: memory that all of them together may need; a single larger one is admitted when it is alone.
         wait_s: seconds until a job that comes now would begin to be computed, as foretold, whatever kind it is of.
         drain_s: seconds until all that waits now has been computed; `wait_s` if None.
-        on_change: told the number of requests that this process has admitted.
 
     """
 
@@ -37,20 +36,24 @@ class Admission:
         max_bytes: int,
         wait_s: Callable[[], float] = lambda: 0.0,
         drain_s: Callable[[], float] | None = None,
-        on_change: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.max_jobs = max_jobs
         self.max_bytes = max_bytes
         self._ledger = ledger
         self._wait_s = wait_s
         self._drain_s = drain_s or wait_s
-        self._on_change = on_change
         self._open: dict[Reservation, None] = {}
 
     @property
     def jobs(self) -> int:
         """Requests that this process has admitted and not answered."""
         return len(self._open)
+
+    @property
+    def all_jobs(self) -> int:
+        """Requests admitted by all processes that live."""
+        self._ledger.sweep()
+        return self._ledger.jobs
 
     @property
     def bytes(self) -> int:
@@ -74,7 +77,6 @@ class Admission:
         reservation.resize(expected_bytes)
         self._ledger.add(jobs=1)
         self._open[reservation] = None
-        self._on_change(self.jobs)
         return reservation
 
     def check_deadline(self, deadline_s: float, wait_s: Callable[[], float], own_s: float = 0.0) -> None:
@@ -122,7 +124,6 @@ class Admission:
     def _release(self, reservation: "Reservation", reserved_bytes: int) -> None:
         del self._open[reservation]
         self._ledger.add(jobs=-1, size_bytes=-reserved_bytes)
-        self._on_change(self.jobs)
 
 
 class Reservation:

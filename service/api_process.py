@@ -18,7 +18,7 @@ import uvicorn
 
 from service.app import create_app
 from service.envelope import Envelope
-from service.protocol import limited_protocol
+from service.protocol import bounded_protocol
 from service.rundir import RunDirectory
 from service.settings import Settings
 
@@ -36,6 +36,7 @@ class Server(uvicorn.Server):
         self._envelope = envelope
         self._drain_s = drain_s
         self._drained_by_s: float | None = None
+        self._open = 0
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -64,6 +65,9 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop serving: once what was admitted has been answered, or its time is over."""
+        if self._envelope.state is not None and self._open != (count := len(self.server_state.connections)):
+            self._open = count
+            self._envelope.state.metrics.connections(count)
         if self._drained_by_s is not None:
             state = self._envelope.state
             assert state is not None
@@ -87,7 +91,7 @@ def main() -> None:
         access_log=False,
         server_header=False,
         ws="none",
-        http=limited_protocol(settings.max_header_bytes),
+        http=bounded_protocol(settings),
         proxy_headers=False,
         timeout_graceful_shutdown=1,  # what was admitted has been answered, or its time is over
         backlog=2048,

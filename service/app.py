@@ -1,5 +1,6 @@
 """The HTTP side as a function of its settings: `uvicorn service.app:app` serves it and starts its own worker."""
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from service.admission import Admission
 from service.devices import worker_devices
 from service.dispatch import Dispatch
 from service.envelope import Envelope, add_error_handlers
+from service.keys import ApiKeys
 from service.ledger import Ledger
 from service.link import Link
 from service.logs import configure_logs
@@ -24,6 +26,7 @@ from service.routes import attention, health, loss, openai, page, registry, v2
 from service.rundir import RunDirectory
 from service.settings import Settings
 from service.state import ServiceState
+from service.traces import check_traces, traces_of
 
 
 def create_app(settings: Settings | None = None, *, directory: RunDirectory | None = None) -> Envelope:
@@ -33,12 +36,18 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
         settings: read from the environment if None.
         directory: of a worker that somebody else keeps; if None the app makes its own and keeps the worker.
 
+    Raises:
+        OSError: the file of API keys cannot be read.
+        ValueError: it holds none, or one that cannot be sent; or traces are wanted and cannot be made.
+
     """
     settings = settings or Settings()
+    keys = ApiKeys.of(settings)
+    check_traces(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        configure_logs(settings.log_level)
+        configure_logs(settings.log_level, settings.log_format)
         if directory is not None:
             async with serving(settings, directory) as state:
                 app.state.service = envelope.state = state
@@ -49,7 +58,9 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
         try:
             async with serving(settings, own) as state:
                 app.state.service = envelope.state = state
-                ownership.start()
+                from service.metrics.parent import ParentMetrics  # imported late: see serving
+
+                ownership.start(ParentMetrics().restarted)
                 yield
             await ownership.close()
         finally:
@@ -63,7 +74,7 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
         redirect_slashes=False,
     )
     posted = {"/attention": attention.answer_attention, "/loss": loss.answer_loss}
-    envelope = Envelope(app, settings, posted | v2.HANDLERS | openai.HANDLERS)
+    envelope = Envelope(app, settings, keys, posted | v2.HANDLERS | openai.HANDLERS)
     add_error_handlers(app)
     for module in (attention, loss, v2, openai, registry, health, page):
         app.include_router(module.router)
@@ -75,13 +86,14 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
 async def serving(settings: Settings, directory: RunDirectory) -> AsyncIterator[ServiceState]:
     """The state that routes share, while the process serves."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory.metrics)
-    from service.metrics import ApiMetrics  # reads the variable when it is imported
+    from service.metrics.api import ApiMetrics  # reads the variable when it is imported
 
     metrics = ApiMetrics()
+    traces = traces_of(settings)
     context: zmq.Context[Any] = zmq.Context()
     workers = [directory.worker(index) for index in range(len(worker_devices(settings.device)))]
     ledger, identity = Ledger(directory.ledger, len(workers)), os.urandom(8)
-    links = [Link(context, files.address, files.given_up, identity) for files in workers]
+    links = [Link(context, files.address, files.given_up, identity, metrics.resubmitted) for files in workers]
     pulses = [Pulse(files.pulse) for files in workers]
     dispatch = Dispatch(links, pulses, ledger)
     admission = Admission(
@@ -90,9 +102,8 @@ async def serving(settings: Settings, directory: RunDirectory) -> AsyncIterator[
         settings.max_pending_bytes,
         dispatch.wait_s,
         dispatch.drain_s,
-        metrics.admitted,
     )
-    state = ServiceState(settings, dispatch, admission, metrics, str(directory.metrics))
+    state = ServiceState(settings, dispatch, admission, metrics, str(directory.metrics), traces)
     if threading.current_thread() is threading.main_thread():
         on_sigterm(lambda: setattr(state, "draining", True))
     dispatch.start()
@@ -105,6 +116,8 @@ async def serving(settings: Settings, directory: RunDirectory) -> AsyncIterator[
         ledger.close()
         for pulse in pulses:
             pulse.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
 
 
 def __getattr__(name: str) -> Any:

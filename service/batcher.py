@@ -33,11 +33,13 @@ class Batcher:
     """Jobs in order of arrival; `take` gives the oldest and all that pay to be computed with it.
 
     Since every batch holds the oldest job, a job waits for at most as many batches as there were jobs before it.
+    `cost` is that of all jobs that wait.
     """
 
     def __init__(self, limits: BatchLimits, cost_model: CostModel) -> None:
         self.limits = limits
         self.cost_model = cost_model
+        self.cost = 0
         self._waiting: dict[bytes, Job] = {}
 
     def __len__(self) -> int:
@@ -52,17 +54,21 @@ class Batcher:
 
     def put(self, job: Job) -> None:
         """Let a job wait. A job that waits already keeps its place."""
-        self._waiting.setdefault(job.id, job)
+        if job.id not in self._waiting:
+            self._waiting[job.id] = job
+            self.cost += job.cost
 
     def remove(self, job_id: bytes) -> bool:
         """Forget a job nobody waits for; false if it is not here any more."""
-        return self._waiting.pop(job_id, None) is not None
+        job = self._waiting.pop(job_id, None)
+        self.cost -= 0 if job is None else job.cost
+        return job is not None
 
     def expire(self, now_s: float) -> list[Job]:
         """Take out the jobs whose deadline has passed."""
         late = [job for job in self._waiting.values() if job.deadline_s <= now_s]
         for job in late:
-            del self._waiting[job.id]
+            self.remove(job.id)
         return late
 
     def take(self, fits: Callable[[Job], bool] = lambda job: True) -> Batch | None:
@@ -75,7 +81,7 @@ class Batcher:
             for job in in_order(head, self._mates(head), self.cost_model):
                 forming.add_if_it_pays(job)
         for job in forming.jobs:
-            del self._waiting[job.id]
+            self.remove(job.id)
         return Batch(tuple(forming.jobs), forming.extent.cost, forming.extent.padded)
 
     def _mates(self, head: Job) -> list[Job]:

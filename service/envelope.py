@@ -1,30 +1,28 @@
-"""Around every request: its id, the limit of its headers, and every error in the words that a path's clients expect."""
+"""Around every request: who may ask, the limit of its headers, errors in the words of its path, what is told of it."""
 
 import asyncio
 import contextlib
 import math
-import re
-import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.dialects import error_document
-from service.errors import HeadersTooLarge, MethodNotAllowed, NotFound, ServiceError, Unavailable
+from service.errors import HeadersTooLarge, MethodNotAllowed, NotFound, ServiceError, Unauthorized, Unavailable
+from service.keys import ApiKeys
+from service.passage import CLIENT_CLOSED, Passage
 from service.settings import Settings
 from service.state import ServiceState
 
-_REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 _DRAIN_WITHIN_S = 2.0
 _PROBES = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
-_CLOSE = (b"connection", b"close")
 
 CLIENT_CLOSED_REQUEST = 499
 """Counted for a client that went away; no client sees it."""
@@ -41,101 +39,119 @@ class Envelope:
     Args:
         app: answers what `handlers` do not.
         settings: of the service.
+        keys: of those who may ask.
         handlers: for POST to these paths, called without the router: they carry the load.
 
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, keys: ApiKeys, handlers: Mapping[str, Handler]) -> None:
         self.app = app
         self.state: ServiceState | None = None
         self._settings = settings
+        self._keys = keys
         self._handlers = handlers
+        self._entry: ASGIApp = self._serve
+        if origins := [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]:
+            self._entry = _with_cors(self._serve, origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        assert self.state is not None, "requests come after the lifespan has started"
-        request_id = _request_id(scope)
-        scope["request_id"] = request_id
-        status = 0
-        began_s = time.monotonic()
+        await (self._entry if scope["type"] == "http" else self.app)(scope, receive, send)
 
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                own = [(b"x-request-id", request_id.encode())]
-                if not any(name == b"server-timing" for name, _ in message["headers"]):
-                    own.append((b"server-timing", b"total;dur=%.3f" % (1e3 * (time.monotonic() - began_s))))
-                if self.state is not None and self.state.draining and scope["path"] not in _PROBES:
-                    own += [] if any(name == b"connection" for name, _ in message["headers"]) else [_CLOSE]
-                message["headers"] = [*message["headers"], *own]
-            await send(message)
-
-        route = scope["path"] if scope["path"] in self._handlers else "none"
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = self.state
+        assert state is not None, "requests come after the lifespan has started"
+        passage = Passage(scope, receive, send)
+        if state.traces is not None:
+            passage.trace = state.traces.request(scope)
         try:
-            self._check(scope, self.state)
-            handler = self._handlers.get(scope["path"]) if scope["method"] == "POST" else None
-            if handler is None:
-                await self.app(scope, receive, send_with_id)
-                route = getattr(scope.get("route"), "path", "none")
-            else:
-                response = await handler(Request(scope, receive), self.state)
-                await response(scope, receive, send_with_id)
+            await self._answer(scope, state, passage)
         except ClientDisconnect:
-            status = status or CLIENT_CLOSED_REQUEST
+            passage.status = passage.status or CLIENT_CLOSED_REQUEST
+            passage.reason = CLIENT_CLOSED
         except asyncio.CancelledError:  # the time to drain is over
-            if status == 0:
-                error = Unavailable("The server has shut down before the request was complete.", retry_after_s=1)
-                await _refuse(error, request_id, scope, receive, send_with_id)
+            error = Unavailable("The server has shut down before the request was complete.", retry_after_s=1)
+            await _refuse(error, scope, passage)
         except ServiceError as refused:
-            if status == 0:
-                await _refuse(refused, request_id, scope, receive, send_with_id)
+            await _refuse(refused, scope, passage)
         except Exception:
-            log.exception("request failed", request_id=request_id, path=scope["path"])
-            if status == 0:
-                unknown = ServiceError("Something went wrong; the cause is in the server's log.")
-                await _refuse(unknown, request_id, scope, receive, send_with_id)
-        self.state.metrics.answered(route, status)
-        log.debug("request", request_id=request_id, method=scope["method"], path=scope["path"], status=status)
+            log.exception("request failed", request_id=passage.request_id, path=scope["path"])
+            await _refuse(ServiceError("Something went wrong; the cause is in the server's log."), scope, passage)
+        if passage.trace is not None:
+            passage.trace.end(passage)
+        state.metrics.answered(passage)
+        self._tell(passage)
 
-    def _check(self, scope: Scope, state: ServiceState) -> None:
+    async def _answer(self, scope: Scope, state: ServiceState, passage: Passage) -> None:
+        path = scope["path"]
+        passage.closes = state.draining and path not in _PROBES
+        handler = self._handlers.get(path)
+        passage.route = "none" if handler is None else path
+        self._check(scope, passage)
+        if handler is None or scope["method"] != "POST":
+            await self.app(scope, passage.receive, passage.send)
+            passage.route = getattr(scope.get("route"), "path", "none")
+        else:
+            response = await handler(Request(scope, passage.receive), state)
+            await response(scope, passage.receive, passage.send)
+
+    def _check(self, scope: Scope, passage: Passage) -> None:
         size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
         if size > self._settings.max_header_bytes:
             raise HeadersTooLarge(f"The headers take {size} bytes, the limit is {self._settings.max_header_bytes}.")
-        if state.draining and scope["path"] not in _PROBES:
+        self._keys.check(scope["path"], scope["headers"])
+        if passage.closes:
             raise Unavailable("The server is shutting down.", retry_after_s=1)
 
+    def _tell(self, passage: Passage) -> None:
+        wanted = self._settings.log_requests
+        if wanted == "all" or (wanted == "failures" and passage.status >= 500):
+            tell = log.warning if passage.status >= 500 else log.info
+            tell(
+                "request",
+                request_id=passage.request_id,
+                method=passage.method,
+                route=passage.route,
+                status=passage.status,
+                **({} if passage.reason is None else {"reason": passage.reason}),
+                seconds=round(passage.seconds, 6),
+                body_bytes=passage.body_bytes,
+                answer_bytes=passage.answer_bytes,
+            )
 
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given = value.decode("latin-1")
-            if _REQUEST_ID.fullmatch(given):
-                return str(given)
-    return uuid.uuid4().hex
+
+def _with_cors(app: ASGIApp, origins: list[str]) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["X-Request-ID", "Server-Timing", "Retry-After", "Inference-Header-Content-Length"],
+    )
 
 
-async def _refuse(error: ServiceError, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the problem. A body that was not read is read and forgotten for a moment, then the connection ends.
+async def _refuse(error: ServiceError, scope: Scope, passage: Passage) -> None:
+    """Answer with the problem, unless an answer has begun.
 
-    The answer goes out first; a client that is still sending gets to read it instead of a reset connection.
+    A body that was not read is read and forgotten for a moment, then the connection ends. The answer goes out first;
+    a client that is still sending gets to read it instead of a reset connection.
     """
+    passage.reason = error.slug
+    if passage.status:
+        return
     unread = scope["method"] == "POST" and not scope.get("body_read", False)
     closes = unread or isinstance(error, (Unavailable, HeadersTooLarge))
-    response = error_response(scope["path"], error, request_id, {"connection": "close"} if closes else {})
-    await send({"type": "http.response.start", "status": error.status, "headers": response.raw_headers})
-    await send({"type": "http.response.body", "body": response.body, "more_body": unread})
+    response = error_response(scope["path"], error, passage.request_id, {"connection": "close"} if closes else {})
+    await passage.send({"type": "http.response.start", "status": error.status, "headers": response.raw_headers})
+    await passage.send({"type": "http.response.body", "body": response.body, "more_body": unread})
     if unread:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_WITHIN_S):
                 more = _body_is_on_its_way(scope)
                 while more:
-                    message = await receive()
+                    message = await passage.receive()
                     more = message["type"] == "http.request" and message.get("more_body", False)
-        await send({"type": "http.response.body", "body": b""})
+        await passage.send({"type": "http.response.body", "body": b""})
 
 
 def _body_is_on_its_way(scope: Scope) -> bool:
@@ -148,6 +164,8 @@ def error_response(path: str, error: ServiceError, request_id: str, headers: Map
     own = dict(headers)
     if error.retry_after_s is not None:
         own["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, Unauthorized):
+        own["www-authenticate"] = 'Bearer realm="attnloss"'
     document, media_type = error_document(path, error, request_id)
     return Response(orjson.dumps(document), error.status, own, media_type=media_type)
 
@@ -162,12 +180,18 @@ def add_error_handlers(app: FastAPI) -> None:
             405: MethodNotAllowed(f"{request.url.path} does not take {request.method}."),
         }
         problem = known.get(error.status_code) or ServiceError(str(error.detail))
-        return error_response(request.url.path, problem, request.scope["request_id"], error.headers or {})
+        return _refusal(request, problem, error.headers or {})
 
     async def refuse(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServiceError)
         closes = {"connection": "close"} if request.method == "POST" else {}  # the body has not been read
-        return error_response(request.url.path, error, request.scope["request_id"], closes)
+        return _refusal(request, error, closes)
 
     app.add_exception_handler(HTTPException, handle)
     app.add_exception_handler(ServiceError, refuse)
+
+
+def _refusal(request: Request, error: ServiceError, headers: Mapping[str, str]) -> Response:
+    passage: Passage = request.scope["passage"]
+    passage.reason = error.slug
+    return error_response(request.url.path, error, passage.request_id, headers)

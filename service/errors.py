@@ -1,10 +1,13 @@
 """The error tree of the service.
 
     ServiceError
+    ├── NotHttp            400  what came is not a request
     ├── NotJson            400  the body is not JSON, or its framing is broken
+    ├── Unauthorized       401  API keys are configured, and none came that is known
     ├── NotFound           404  no such path or model
     ├── MethodNotAllowed   405
     ├── BodyTooSlow        408  the body did not arrive in time
+    ├── HeadersTooSlow     408  the headers did not
     ├── TooLarge           413  body, cost or answer over its limit
     ├── NotUnderstood      415  content type or encoding
     ├── Invalid            422  fields, shapes, ranges; names the field and the index
@@ -12,6 +15,7 @@
     ├── HeadersTooLarge    431
     ├── ComputeFailed      500  the computation failed; the cause is in the log
     ├── Unavailable        503  starting, draining, or no worker comes up; Retry-After
+    ├── TooManyConnections 503  Retry-After
     └── DeadlinePassed     504
 
 Every one becomes an `application/problem+json` document (RFC 9457). Nothing here knows HTTP libraries: the worker
@@ -79,10 +83,22 @@ class ServiceError(Exception):
         return kind(wire["detail"], errors=errors, retry_after_s=wire["retry_after_s"])
 
 
+class NotHttp(ServiceError):
+    """What came on a connection is no request of HTTP/1.1."""
+
+    status, title, slug = 400, "Not HTTP", "not-http"
+
+
 class NotJson(ServiceError):
     """The body is not JSON: broken syntax, NaN or Infinity, numbers beyond double, nesting too deep."""
 
     status, title, slug = 400, "Body is not JSON", "not-json"
+
+
+class Unauthorized(ServiceError):
+    """API keys are configured, and the request carries none of them."""
+
+    status, title, slug = 401, "Unauthorized", "unauthorized"
 
 
 class NotFound(ServiceError):
@@ -101,6 +117,12 @@ class BodyTooSlow(ServiceError):
     """The request body did not arrive in time."""
 
     status, title, slug = 408, "Request body came too slowly", "body-too-slow"
+
+
+class HeadersTooSlow(ServiceError):
+    """The request headers did not arrive in time."""
+
+    status, title, slug = 408, "Request headers came too slowly", "headers-too-slow"
 
 
 class TooLarge(ServiceError):
@@ -148,6 +170,12 @@ class Unavailable(ServiceError):
     """Starting, draining, or no worker comes up."""
 
     status, title, slug = 503, "Service unavailable", "unavailable"
+
+
+class TooManyConnections(ServiceError):
+    """More connections than the server keeps open."""
+
+    status, title, slug = 503, "Too many connections", "too-many-connections"
 
 
 class DeadlinePassed(ServiceError):

@@ -16,6 +16,7 @@ from service.frames import Buffer, Frames
 from service.intake import check_headers, json_memory_bytes, read_body, timeout_s
 from service.job import Job
 from service.limits import check_answer
+from service.passage import Passage
 from service.schemas import TENSOR_FIELDS
 from service.settings import Settings
 from service.state import ServiceState
@@ -113,7 +114,8 @@ async def answer(request: Request, state: ServiceState, route: str, wire: Wire) 
             job, write = await asyncio.to_thread(wire.read, body, request.headers, settings, job_id)
         del body
         reservation.resize(2 * sum(array.nbytes for array in job.arrays.values()))
-        job = job.due(min(deadline_s, job.deadline_s))
+        passage: Passage = request.scope["passage"]
+        job = job.of_request(passage.request_id, passage.traceparent, min(deadline_s, job.deadline_s))
         decoded_s = time.monotonic()
         try:
             computed = await _compute(request, state.dispatch.compute(job, reservation))
@@ -126,13 +128,17 @@ async def answer(request: Request, state: ServiceState, route: str, wire: Wire) 
         check_answer(size, settings)
         if _gzip_wanted(request, settings) and size >= _GZIP_FROM_BYTES:
             written = await asyncio.to_thread(_compressed, written)
+    written_s = time.monotonic()
     stages = {
         "decode": decoded_s - arrived_s,
         "queue": computed["queue_s"],
         "compute": computed["compute_s"],
-        "encode": time.monotonic() - computed_s,
+        "encode": written_s - computed_s,
     }
     state.metrics.stages(route, stages)
+    if passage.trace is not None:
+        passage.trace.stage("decode", arrived_s, decoded_s)
+        passage.trace.stage("encode", computed_s, written_s)
     timing = ", ".join(f"{stage};dur={spent_s * 1e3:.3f}" for stage, spent_s in stages.items())
     return Frames(written.parts, written.media_type, written.headers | {"server-timing": timing})
 

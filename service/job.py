@@ -15,6 +15,7 @@ class Job:
     `arrays` are C-contiguous; those of a loss are named `losses.<i>.<parameter>`. `group` names all that jobs must
     share to be computed in one call but for n and m. `deadline_s` and `arrival_s` are readings of the monotonic clock,
     which the processes of one machine share. `alone` keeps a job out of batches, since a worker died over it.
+    `request_id` and `traceparent` say in logs and traces whose job it is.
 
     Of a text job, n and m are UTF-8 bytes until the worker has tokenised it, and `prepared` is what it made of it,
     which no link carries.
@@ -33,6 +34,8 @@ class Job:
     deadline_s: float
     arrival_s: float
     alone: bool = False
+    request_id: str = ""
+    traceparent: str | None = None
     prepared: Any = field(default=None, repr=False, compare=False)
 
     def on_its_own(self) -> "Job":
@@ -42,6 +45,10 @@ class Job:
     def due(self, deadline_s: float) -> "Job":
         """The same job with another deadline."""
         return replace(self, deadline_s=deadline_s)
+
+    def of_request(self, request_id: str, traceparent: str | None, deadline_s: float) -> "Job":
+        """The same job with the deadline of the request that asks for it."""
+        return replace(self, request_id=request_id, traceparent=traceparent, deadline_s=deadline_s)
 
 
 @dataclass(frozen=True, slots=True)

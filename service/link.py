@@ -49,6 +49,7 @@ class Link:
         address: where the worker listens: `ipc://...`, or `inproc://...` for a worker in a thread.
         given_up: asked when the worker does not answer; a sentence if nobody tries to restart it any more.
         identity: eight bytes that name this process at the worker, and begin the ids of its jobs.
+        on_resubmit: told how many jobs go to a new worker, and whether they were `waiting` or `computing` at the old.
 
     """
 
@@ -58,11 +59,13 @@ class Link:
         address: str,
         given_up: Callable[[], str | None],
         identity: bytes | None = None,
+        on_resubmit: Callable[[str, int], None] = lambda cause, jobs: None,
     ) -> None:
         self.worker = WorkerState()
         self.forecast = Forecast()
         self._address = address
         self._given_up = given_up
+        self._on_resubmit = on_resubmit
         self._owed: dict[bytes, _Owed] = {}
         self._next_id = 0
         self._identity = identity or os.urandom(8)
@@ -171,13 +174,18 @@ class Link:
             "ready", None, news["pid"], news["device"], news["incarnation"], time.monotonic(), news["models"]
         )
         self.forecast.cost_model = CostModel(**news["cost_model"])
+        suspects = {bytes.fromhex(job_id) for job_id in news["suspects"]}
         if replaced:
             log.warning("worker replaced", pid=news["pid"], owed=len(self._owed))
-            self._blame({bytes.fromhex(job_id) for job_id in news["suspects"]})
+            self._blame(suspects)
         if returned or replaced:
-            for owed in self._owed.values():
-                if not owed.outcome.done():  # one that just failed must not end this worker too
-                    self._send(owed.job)
+            owed = [each for each in self._owed.values() if not each.outcome.done()]  # without those blamed twice
+            for each in owed:
+                self._send(each.job)
+            if replaced:
+                computing = sum(each.job.id in suspects for each in owed)
+                self._on_resubmit("computing", computing)
+                self._on_resubmit("waiting", len(owed) - computing)
 
     def _blame(self, suspects: set[bytes]) -> None:
         """Jobs that were being computed when a worker died run alone; one that was alone already has failed."""
@@ -186,7 +194,7 @@ class Link:
                 continue
             owed.deaths += 1
             if owed.deaths > 1 and owed.job.alone:
-                log.error("job ended two workers", job=owed.job.id.hex(), group=owed.job.group)
+                log.error("job ended two workers", request_id=owed.job.request_id, group=owed.job.group)
                 error = ComputeFailed("The worker died twice while it computed this request alone.")
                 owed.outcome.set_result(Outcome(owed.job.id, error=error.to_wire()))
             else:

@@ -1,6 +1,10 @@
 """How much a batch may cost on a device: what its free memory holds, and less once it ran out."""
 
+import contextlib
+import os
 from collections import OrderedDict
+from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -19,6 +23,36 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return None
+
+
+def memory_in_use(device: torch.device) -> dict[str, int]:
+    """Bytes of the device's memory: what this process has `used`, what its allocator has `reserved`, the `total`.
+
+    Of a CPU they are the resident memory of this process, and the memory of the container or the machine.
+    """
+    if device.type == "cuda":
+        total = torch.cuda.mem_get_info(device)[1]
+        used, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+        return {"used": used, "reserved": reserved, "total": total}
+    if device.type == "mps":
+        used, reserved = torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory()
+        return {"used": used, "reserved": reserved, "total": torch.mps.recommended_max_memory()}
+    return {"used": _resident_bytes(), "total": _total_bytes()}
+
+
+def _resident_bytes() -> int:
+    """Of this process; 0 where the system has no /proc."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+@cache
+def _total_bytes() -> int:
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # no such file, or it says max
+        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return machine
 
 
 class DeviceMemory:

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -31,14 +32,29 @@ def group_name() -> str:
 
 
 def worker_supervisors(
-    directory: RunDirectory, settings: Settings, module: str = "service.worker_main"
+    directory: RunDirectory,
+    settings: Settings,
+    restarted: Callable[[str], None],
+    module: str = "service.worker_main",
 ) -> list[Supervisor]:
-    """A supervisor for the worker of every device; `module` is what a worker process runs."""
-    devices = worker_devices(settings.device)
-    return [_worker_supervisor(directory, settings, index, device, module) for index, device in enumerate(devices)]
+    """A supervisor for the worker of every device.
+
+    `restarted` is told of a `worker` that ended unasked; `module` is what a worker process runs.
+    """
+    return [
+        _worker_supervisor(directory, settings, index, device, restarted, module)
+        for index, device in enumerate(worker_devices(settings.device))
+    ]
 
 
-def _worker_supervisor(directory: RunDirectory, settings: Settings, index: int, device: str, module: str) -> Supervisor:
+def _worker_supervisor(
+    directory: RunDirectory,
+    settings: Settings,
+    index: int,
+    device: str,
+    restarted: Callable[[str], None],
+    module: str,
+) -> Supervisor:
     files = directory.worker(index)
     pulse = Pulse(files.pulse)
 
@@ -46,7 +62,11 @@ def _worker_supervisor(directory: RunDirectory, settings: Settings, index: int, 
         cause = files.failure.read_text() if files.failure.exists() else ""
         files.gave_up.write_text(" ".join(filter(None, (why, cause))))
 
-    brief = {"settings": settings.model_dump(mode="json") | {"device": device}}
+    def on_death(pid: int) -> None:
+        directory.forget(pid)
+        restarted("worker")
+
+    brief = {"settings": settings.model_dump(mode="json", exclude={"api_keys", "api_keys_file"}) | {"device": device}}
     child = Child(
         module,
         brief | {"directory": str(directory.path), "index": index},
@@ -55,20 +75,22 @@ def _worker_supervisor(directory: RunDirectory, settings: Settings, index: int, 
         trouble=lambda pid: pulse.trouble(pid, settings.silence_s, settings.overdue_s),
         forks=True,
     )
-    return Supervisor(child, on_death=directory.forget, on_give_up=give_up)
+    return Supervisor(child, on_death=on_death, on_give_up=give_up)
 
 
 class Ownership:
     """Starts the workers if no process of the group has, and takes over when that process ends."""
 
     def __init__(self, directory: RunDirectory, settings: Settings) -> None:
+        self._restarted: Callable[[str], None] = lambda child: None
         self._directory = directory
         self._settings = settings
         self._supervisors: list[Supervisor] = []
         self._claiming: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Claim the workers now, or keep trying."""
+    def start(self, restarted: Callable[[str], None]) -> None:
+        """Claim the workers now, or keep trying; `restarted` is told of each that ended unasked."""
+        self._restarted = restarted
         if not self._claim():
             self._claiming = asyncio.get_running_loop().create_task(self._keep_claiming())
 
@@ -89,7 +111,7 @@ class Ownership:
     def _claim(self) -> bool:
         if not self._directory.lock("owner"):
             return False
-        self._supervisors = worker_supervisors(self._directory, self._settings)
+        self._supervisors = worker_supervisors(self._directory, self._settings, self._restarted)
         for supervisor in self._supervisors:
             supervisor.start()
         return True

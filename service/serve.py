@@ -4,15 +4,18 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import structlog
 
+from service.keys import ApiKeys
 from service.logs import configure_logs
 from service.ownership import HEAP_ENVIRONMENT, worker_supervisors
 from service.rundir import RunDirectory
 from service.settings import Settings
 from service.supervisor import Child, Supervisor
+from service.traces import check_traces
 
 log = structlog.get_logger()
 
@@ -25,10 +28,13 @@ def serve(settings: Settings, worker_module: str = "service.worker_main") -> int
     """Serve until SIGTERM or Ctrl-C, finish what was admitted, and return 0 if every process ended by itself.
 
     Raises:
-        OSError: the port is taken or the run directory cannot be made.
+        OSError: the port is taken, the run directory cannot be made, or the file of API keys cannot be read.
+        ValueError: a setting cannot be fulfilled.
 
     """
-    configure_logs(settings.log_level)
+    ApiKeys.of(settings)
+    check_traces(settings)
+    configure_logs(settings.log_level, settings.log_format)
     stopped, stop_pipe = os.pipe()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -38,8 +44,12 @@ def serve(settings: Settings, worker_module: str = "service.worker_main") -> int
         signal.signal(number, stop)
     listener = _bind(settings)
     directory = RunDirectory.open(settings.run_directory, str(os.getpid()))
-    workers = worker_supervisors(directory, settings, worker_module)
-    apis = [_api_supervisor(listener, directory, settings) for _ in range(settings.processes)]
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory.metrics)
+    from service.metrics.parent import ParentMetrics  # reads the variable when it is imported
+
+    restarted = ParentMetrics().restarted
+    workers = worker_supervisors(directory, settings, restarted, worker_module)
+    apis = [_api_supervisor(listener, directory, settings, restarted) for _ in range(settings.processes)]
     for child in (*workers, *apis):
         child.start()
     host, port = listener.getsockname()[:2]
@@ -63,12 +73,16 @@ def _bind(settings: Settings) -> socket.socket:
     except OSError:
         listener.close()
         raise
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # inherited by connections: one that takes nothing of its answer is ended
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1e3 * settings.stalled_answer_s))
     listener.listen(2048)
     listener.set_inheritable(True)
     return listener
 
 
-def _api_supervisor(listener: socket.socket, directory: RunDirectory, settings: Settings) -> Supervisor:
+def _api_supervisor(
+    listener: socket.socket, directory: RunDirectory, settings: Settings, restarted: Callable[[str], None]
+) -> Supervisor:
     brief = {
         "settings": settings.model_dump(mode="json"),
         "directory": str(directory.path),
@@ -81,9 +95,14 @@ def _api_supervisor(listener: socket.socket, directory: RunDirectory, settings: 
         environment=HEAP_ENVIRONMENT,
         pass_fds=[listener.fileno()],
     )
+
+    def on_death(pid: int) -> None:
+        directory.forget(pid)
+        restarted("api")
+
     return Supervisor(
         child,
-        on_death=directory.forget,
+        on_death=on_death,
         on_give_up=lambda why: log.error("API process does not come up", why=why),
     )
 

@@ -75,11 +75,43 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(30.0, gt=0, description="Seconds in which a request body must arrive.")
     drain_s: float = Field(30.0, ge=0, description="Seconds in which admitted requests may finish at shutdown.")
 
+    max_connections: int = Field(
+        1024, ge=1, description="Connections open at once, over all API processes; one more gets 503."
+    )
+    header_timeout_s: float = Field(
+        10.0, gt=0, description="Seconds in which a connection must send the headers of a request that it began."
+    )
+    stalled_answer_s: float = Field(
+        30.0, gt=0, description="Seconds after which a client that takes nothing of its answer loses the connection."
+    )
+
+    api_keys: str = Field(
+        "",
+        repr=False,
+        description="API keys, comma-separated; with any, requests need `Authorization: Bearer KEY`.",
+    )
+    api_keys_file: Path | None = Field(
+        None, description="File of API keys, one a line, as Docker and Kubernetes mount secrets."
+    )
+    metrics_key_required: bool = Field(False, description="Whether GET /metrics needs a key as well.")
+    cors_origins: str = Field(
+        "", description="Origins whose pages may ask, comma-separated, as in https://a.example; * for any; empty: none."
+    )
+
     gzip_answers: Literal["asked", "accepted", "never"] = Field(
         "asked",
         description="asked: gzip if it is the only coding the client accepts; accepted: whenever it accepts it.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json: an object a line; text: for people; auto: text on a terminal, else json."
+    )
+    log_requests: Literal["none", "failures", "all"] = Field(
+        "failures", description="Which requests are logged: those that ended in a 5xx, all, or none."
+    )
+    traces: bool = Field(
+        False, description="Send OpenTelemetry traces to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra otel."
+    )
     run_directory: Path | None = Field(None, description="Parent of the socket directory; default: the temp dir.")
 
     @field_validator("models")

@@ -10,7 +10,8 @@ from service.dispatch import Dispatch
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from service.metrics import ApiMetrics
+    from service.metrics.api import ApiMetrics
+    from service.traces.spans import Traces
 
 
 @dataclass
@@ -22,6 +23,7 @@ class ServiceState:
     admission: Admission
     metrics: "ApiMetrics"
     metrics_directory: str
+    traces: "Traces | None" = None
     draining: bool = False
 
     @property

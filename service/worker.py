@@ -98,7 +98,8 @@ class Worker:
 
     def _run_parts(self, batch: Batch, failure: _Failure, situation: Situation) -> list[Outcome]:
         cause = "memory" if failure.out_of_memory else "failure"
-        log.warning("batch split", jobs=len(batch), cost=batch.cost, cause=failure.error.detail)
+        asked = [job.request_id for job in batch.jobs]
+        log.warning("batch split", jobs=len(batch), cost=batch.cost, cause=failure.error.detail, request_ids=asked)
         self.on_split(cause)
         size = (len(batch) + 1) // 2 if failure.out_of_memory else 1
         parts = [Batch.of(batch.jobs[i : i + size]) for i in range(0, len(batch), size)]
@@ -170,9 +171,11 @@ class Worker:
             sentence = f"The device has no memory for a job of cost {job.cost}; {fits}: send {less}."
             return _Failure(TooLarge(sentence), out_of_memory=True)
         if _lost_the_context(error):
-            log.critical("device context lost", group=job.group, cost=job.cost, exc_info=error)
+            log.critical(
+                "device context lost", request_id=job.request_id, group=job.group, cost=job.cost, exc_info=error
+            )
             return ContextLost(str(error))
-        log.error("computation failed", group=job.group, cost=job.cost, exc_info=error)
+        log.error("computation failed", request_id=job.request_id, group=job.group, cost=job.cost, exc_info=error)
         return _Failure(ComputeFailed("The computation failed; the cause is in the server's log."))
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
@@ -20,15 +20,20 @@ from service.errors import DeadlinePassed
 from service.forecast import Forecast
 from service.job import Job, Outcome
 from service.mailbox import Mailbox
-from service.metrics import WorkerMetrics
+from service.memory import memory_in_use
+from service.metrics.worker import WorkerMetrics
 from service.pulse import Pulse
 from service.text.desk import Desk
 from service.worker import Situation, Worker
+
+if TYPE_CHECKING:
+    from service.traces.spans import Traces
 
 ALL_CORES_FROM_S = 2e-3
 """A CPU batch whose scores are predicted to take longer than this on one thread gets all cores."""
 
 _ATTENDANCE_S = 0.25
+_MEMORY_EVERY_S = 2.0
 
 
 class WorkerLoop:
@@ -43,6 +48,7 @@ class WorkerLoop:
         pulse: by which the supervisor sees that this worker lives and gets on.
         metrics: what is measured.
         desk: receives the text jobs, and tokenises them before they go to the batcher.
+        traces: told of every batch, if there are any.
 
     """
 
@@ -56,6 +62,7 @@ class WorkerLoop:
         pulse: Pulse,
         metrics: WorkerMetrics,
         desk: Desk,
+        traces: "Traces | None" = None,
     ) -> None:
         self._worker = worker
         self._batcher = batcher
@@ -63,6 +70,7 @@ class WorkerLoop:
         self._pulse = pulse
         self._metrics = metrics
         self._desk = desk
+        self._traces = traces
         self._forecast = Forecast()
         self._forecast.cost_model = batcher.cost_model
         self._ended = threading.Event()
@@ -144,14 +152,14 @@ class WorkerLoop:
                 self._batcher.put(each)
             else:
                 self._mailbox.answer([each])
-        self._metrics.waiting(len(self._batcher))
+        self._metrics.waiting(len(self._batcher), self._batcher.cost)
 
     def _compute_next(self, fits: Callable[[Job], bool]) -> None:
         with self._mailbox.lock:  # between two forwards of texts the attendant may be at the batcher as well
             late = self._batcher.expire(time.monotonic())
             self._mailbox.answer(Outcome(job.id, error=_TOO_LATE.to_wire()) for job in late)
             batch = self._take_ahead() or self._batcher.take(fits)
-            self._metrics.waiting(len(self._batcher))
+            self._metrics.waiting(len(self._batcher), self._batcher.cost)
             if batch is None:
                 return
             interrupted = self._announced
@@ -190,7 +198,9 @@ class WorkerLoop:
             between=self._compute_tensors_between,
             meanwhile=lambda: self._form_ahead(fits),
         )
+        began_s = time.monotonic()
         outcomes = self._worker.run(batch, situation)
+        seconds = time.monotonic() - began_s
         self._batcher.limit_cost(self._worker.memory.max_batch_cost)
         with self._mailbox.lock:
             self._mailbox.answer(outcomes)
@@ -200,7 +210,9 @@ class WorkerLoop:
                 self._cancelled.intersection_update(job.id for job in (self._ahead.jobs if self._ahead else ()))
         for job, outcome in zip(batch.jobs, outcomes, strict=True):
             self._forecast.learn(job, outcome.share_s)
-        self._metrics.computed(batch, outcomes)
+        self._metrics.computed(batch, outcomes, seconds)
+        if self._traces is not None:
+            self._traces.computed(batch, outcomes, str(self._worker.device))
 
     def _announce(self, jobs: tuple[Job, ...]) -> None:
         """Tell others that these are being computed now."""
@@ -214,13 +226,17 @@ class WorkerLoop:
 
     def _attend(self) -> None:
         """Give the heartbeat; answer hellos, and let jobs be cancelled, while a computation lasts."""
+        memory_due_s = 0.0
         while not self._ended.wait(_ATTENDANCE_S):
             self._pulse.beat()
+            if time.monotonic() >= memory_due_s:
+                memory_due_s = time.monotonic() + _MEMORY_EVERY_S
+                self._metrics.memory(str(self._worker.device), memory_in_use(self._worker.device))
             if self._computing and self._mailbox.lock.acquire(blocking=False):
                 try:
                     if self._computing:  # else the other thread is at the batcher
                         self._mailbox.receive()
-                        self._metrics.waiting(len(self._batcher))
+                        self._metrics.waiting(len(self._batcher), self._batcher.cost)
                 finally:
                     self._mailbox.lock.release()
 

@@ -26,12 +26,13 @@ from service.batcher import Batch, Batcher, BatchLimits
 from service.cost import CostModel, measure
 from service.job import Job
 from service.logs import configure_logs
-from service.metrics import WorkerMetrics
+from service.metrics.worker import WorkerMetrics
 from service.pulse import Pulse
 from service.rundir import RunDirectory, WorkerFiles
 from service.settings import Settings
 from service.supervisor import END
 from service.text.desk import Desk
+from service.traces import traces_of
 from service.worker import ContextLost, Worker
 from service.worker_loop import WorkerLoop
 
@@ -50,7 +51,7 @@ def main(worker_type: type[Worker] = Worker) -> None:
         signal.signal(number, signal.SIG_IGN)
     brief = orjson.loads(sys.stdin.buffer.readline())
     settings = Settings.model_validate(brief["settings"])
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     directory = RunDirectory.work_in(Path(brief["directory"]))
     files = directory.worker(brief["index"])
     try:
@@ -73,7 +74,8 @@ def _serve(worker_type: type[Worker], settings: Settings, directory: RunDirector
     desk = Desk(settings, worker.device)
     announcement = Announcement(files.announced, 2 * settings.max_batch_jobs)  # texts, and tensors between
     pulse = Pulse(files.pulse)
-    loop = WorkerLoop(worker, batcher, context, files.address, announcement, pulse, WorkerMetrics(), desk)
+    traces = traces_of(settings)
+    loop = WorkerLoop(worker, batcher, context, files.address, announcement, pulse, WorkerMetrics(), desk, traces)
     threading.Thread(target=_end_with_stdin, args=(loop, directory, settings.drain_s), daemon=True).start()
     directory.up(os.getpid()).touch()
     for of_the_past in (files.gave_up, files.failure):
@@ -85,6 +87,9 @@ def _serve(worker_type: type[Worker], settings: Settings, directory: RunDirector
         loop.run()
     except ContextLost:
         return CONTEXT_LOST_STATUS
+    finally:
+        if traces is not None:
+            traces.close()
     context.term()
     return 0
 

@@ -42,7 +42,11 @@ def serve(
         raise CommandFailed(f"{'.'.join(map(str, first['loc']))}: {why}, came {first['input']!r}") from None
     try:
         status = run(settings)
+    except ValueError as error:
+        raise CommandFailed(str(error)) from None
     except OSError as error:
+        if error.filename == str(settings.api_keys_file):
+            raise CommandFailed(f"cannot read ATTNLOSS_API_KEYS_FILE: {error.strerror}: {error.filename}") from None
         reason = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or error
         raise CommandFailed(f"cannot serve on {settings.host}:{settings.port}: {reason}") from None
     raise typer.Exit(status)

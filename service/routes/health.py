@@ -40,7 +40,6 @@ _TEXT: dict[int | str, dict[str, Any]] = {
 @router.get("/metrics", response_class=Response, responses=_TEXT)
 async def metrics(request: Request) -> Response:
     """Counts and timings of all processes, as Prometheus reads them."""
-    from service.metrics import CONTENT_TYPE, exposition  # imported late: see service.app.serving
+    from service.metrics.exposition import CONTENT_TYPE, exposition  # imported late: see service.app.serving
 
-    state = state_of(request)
-    return Response(exposition(state.metrics_directory), media_type=CONTENT_TYPE)
+    return Response(exposition(state_of(request)), media_type=CONTENT_TYPE)

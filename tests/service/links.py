@@ -14,7 +14,7 @@ from service.batcher import Batch, Batcher, BatchLimits
 from service.cost import CostModel
 from service.job import Outcome
 from service.link import Link
-from service.metrics import WorkerMetrics
+from service.metrics.worker import WorkerMetrics
 from service.pulse import Pulse
 from service.settings import Settings
 from service.text.desk import Desk

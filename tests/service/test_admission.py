@@ -64,17 +64,6 @@ def test_a_reservation_that_cannot_grow_keeps_its_room() -> None:
     assert admission.bytes == 55
 
 
-def test_the_number_of_requests_is_told_at_every_change() -> None:
-    told: list[int] = []
-    admission = Admission(Ledger(), 2, 100, on_change=told.append)
-    first, second = admission.reserve(1), admission.reserve(1)
-    with pytest.raises(Overloaded):
-        admission.reserve(1)
-    first.close()
-    second.close()
-    assert told == [1, 2, 1, 0]
-
-
 class AdmissionMachine(RuleBasedStateMachine):
     """The counts are those of the open reservations, whatever happens."""
 

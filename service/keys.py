@@ -1,0 +1,87 @@
+"""API keys: who may ask what. Keys come from the settings or from a file; what is kept are their digests."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from service.errors import Unauthorized
+from service.settings import Settings
+
+_OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
+_OPEN_BELOW = "/static/"
+_METRICS = "/metrics"
+
+_KEY = re.compile(r"[\x21-\x7e]+")
+
+
+class ApiKeys:
+    """The keys of a service; without any, everybody may ask everything.
+
+    Args:
+        keys: each of printable ASCII.
+        metrics: whether GET /metrics needs one as well.
+
+    Raises:
+        ValueError: a key has other characters; says which one by its place, not by its text.
+
+    """
+
+    def __init__(self, keys: Iterable[str], *, metrics: bool = False) -> None:
+        given = list(keys)
+        for place, key in enumerate(given, 1):
+            if not _KEY.fullmatch(key):
+                raise ValueError(f"API key {place} of {len(given)}: expected printable ASCII without spaces")
+        self._digests = tuple(_digest(key.encode()) for key in given)
+        self._open = _OPEN_PATHS if metrics else _OPEN_PATHS | {_METRICS}
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The keys of `api_keys` and of `api_keys_file` together.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: a setting is given and names no key, or one that no client could send.
+
+        """
+        given: list[str] = []
+        if settings.api_keys:
+            given += _listed(settings.api_keys, "ATTNLOSS_API_KEYS")
+        if settings.api_keys_file is not None:
+            given += _listed(settings.api_keys_file.read_text(), f"ATTNLOSS_API_KEYS_FILE {settings.api_keys_file}")
+        return cls(given, metrics=settings.metrics_key_required)
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def check(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Raise Unauthorized unless the path is open or the headers carry one of the keys."""
+        if not self._digests or path in self._open or path.startswith(_OPEN_BELOW):
+            return
+        given = [value for name, value in headers if name == b"authorization"]
+        if not given:
+            raise Unauthorized("An API key is needed: send Authorization: Bearer KEY.")
+        scheme, _, key = given[0].partition(b" ")
+        if len(given) > 1 or scheme.lower() != b"bearer":
+            raise Unauthorized("Expected one header Authorization: Bearer KEY, of the scheme Bearer.")
+        if not self._knows(key.strip()):
+            raise Unauthorized("The API key is none of those that this server knows.")
+
+    def _knows(self, key: bytes) -> bool:
+        """Compared with all keys, by digests of one length: the time tells neither a key's text nor its place."""
+        digest, found = _digest(key), False
+        for known in self._digests:
+            found |= hmac.compare_digest(digest, known)
+        return found
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def _listed(text: str, where: str) -> list[str]:
+    keys = [key.strip() for line in text.splitlines() for key in line.split(",") if key.strip()]
+    if not keys:
+        raise ValueError(f"{where} holds no key; leave it unset to serve without keys")
+    return keys

@@ -1,0 +1,19 @@
+"""What the process measures that keeps the others alive."""
+
+from prometheus_client import CollectorRegistry, Counter
+
+
+class ParentMetrics:
+    """Counts of the process that starts workers and API processes."""
+
+    def __init__(self) -> None:
+        self._restarts = Counter(
+            "attnloss_restarts",
+            "Child processes that ended unasked and were started again.",
+            ["child"],
+            registry=CollectorRegistry(),
+        )
+
+    def restarted(self, child: str) -> None:
+        """Count the end of a `worker` or an `api` process that nobody asked for."""
+        self._restarts.labels(child).inc()
