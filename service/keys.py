@@ -9,7 +9,9 @@ from typing import Self
 from service.errors import Unauthorized
 from service.settings import Settings
 
-_OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
+OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
+"""Probes and the page, which asks for a key itself."""
+
 _OPEN_BELOW = "/static/"
 _METRICS = "/metrics"
 
@@ -34,7 +36,7 @@ class ApiKeys:
             if not _KEY.fullmatch(key):
                 raise ValueError(f"API key {place} of {len(given)}: expected printable ASCII without spaces")
         self._digests = tuple(_digest(key.encode()) for key in given)
-        self._open = _OPEN_PATHS if metrics else _OPEN_PATHS | {_METRICS}
+        self._open = OPEN_PATHS if metrics else OPEN_PATHS | {_METRICS}
 
     @classmethod
     def of(cls, settings: Settings) -> Self:

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from service.dialects import PROBLEM_TYPE
 from service.intake import LEAST_TIMEOUT_S
+from service.keys import OPEN_PATHS
 from service.oip.schemas import AttentionInferRequest, InferResponse, LossInferRequest, V2Error
 from service.openai.schemas import SCHEMAS as OPENAI_SCHEMAS
 from service.schemas import AttentionAnswer, AttentionRequest, Base64Tensor, LossAnswer, LossRequest, Problem
@@ -45,6 +46,7 @@ INFER_ANSWERS = {
 _REF = "#/components/schemas/{model}"
 _PROBLEMS = {
     400: "The body is not JSON.",
+    401: "API keys are configured, and `Authorization: Bearer KEY` matches none.",
     404: "No such model.",
     408: "The body came too slowly, or stalled while others waited for its place.",
     413: "Body, cost or answer over its limit.",
@@ -122,6 +124,11 @@ def add_openapi(app: FastAPI) -> None:
             models += (AttentionInferRequest, LossInferRequest, InferResponse, V2Error, *OPENAI_SCHEMAS)
             _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
             made.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
+            made["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+            made["security"] = [{}, {"bearer": []}]  # a key is needed where keys are configured
+            for path, methods in made["paths"].items():
+                for method in methods.values() if path in OPEN_PATHS else ():
+                    method["security"] = []
             app.openapi_schema = made
         return app.openapi_schema
 
