@@ -105,7 +105,8 @@ class Envelope:
 
     def _tell(self, passage: Passage) -> None:
         wanted = self._settings.log_requests
-        if wanted == "all" or (wanted == "failures" and passage.status >= 500):
+        failed = passage.status >= 500 and passage.path not in _PROBES  # which say 503 all the while a model loads
+        if wanted == "all" or (wanted == "failures" and failed):
             tell = log.warning if passage.status >= 500 else log.info
             tell(
                 "request",

@@ -36,12 +36,12 @@ def serve(settings: Settings, worker_module: str = "service.worker_main") -> int
     check_traces(settings)
     configure_logs(settings.log_level, settings.log_format)
     stopped, stop_pipe = os.pipe()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        os.write(stop_pipe, b"!")  # an Event would deadlock on a signal that comes while it is waited for
-
+    os.set_blocking(stop_pipe, False)
+    # The pipe is written to in C, as soon as the signal comes: a handler in Python would not run until a read that has
+    # just begun returns.
+    signal.set_wakeup_fd(stop_pipe)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+        signal.signal(number, _noted)
     listener = _bind(settings)
     directory = RunDirectory.open(settings.run_directory, str(os.getpid()))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory.metrics)
@@ -62,6 +62,10 @@ def serve(settings: Settings, worker_module: str = "service.worker_main") -> int
         directory.close()
     log.info("served", status=status)
     return status
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """The signal has been written to the pipe."""
 
 
 def _bind(settings: Settings) -> socket.socket:
