@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -64,7 +62,6 @@ def test_without_the_setting_nothing_is_loaded_and_nothing_made() -> None:
 
 
 def test_traces_without_their_packages_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
     monkeypatch.setattr("service.traces._has", lambda *modules: False)
     check_traces(Settings())
     with pytest.raises(ValueError, match=r"pip install 'attnloss\[otel\]'"):
