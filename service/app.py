@@ -72,6 +72,8 @@ def create_app(settings: Settings | None = None, *, directory: RunDirectory | No
         description="Attention, its statistics and losses over its weights, of tensors and texts; token losses.",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # served by routes.page, without a script from another host
+        redoc_url=None,
     )
     posted = {"/attention": attention.answer_attention, "/loss": loss.answer_loss}
     envelope = Envelope(app, settings, keys, posted | v2.HANDLERS | openai.HANDLERS)

@@ -6,7 +6,6 @@ While a GPU computes, the thread that waits for it forms the next batch.
 """
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from service.announcement import Announcement
+from service.attendant import Attendant
 from service.batcher import Batch, Batcher
 from service.errors import DeadlinePassed
 from service.forecast import Forecast
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 ALL_CORES_FROM_S = 2e-3
 """A CPU batch whose scores are predicted to take longer than this on one thread gets all cores."""
-
-_ATTENDANCE_S = 0.25
-_MEMORY_EVERY_S = 2.0
 
 
 class WorkerLoop:
@@ -73,7 +70,6 @@ class WorkerLoop:
         self._traces = traces
         self._forecast = Forecast()
         self._forecast.cost_model = batcher.cost_model
-        self._ended = threading.Event()
         self._end_by_s: float | None = None
         self._announced: tuple[Job, ...] = ()
         self._computing: frozenset[bytes] = frozenset()
@@ -105,17 +101,15 @@ class WorkerLoop:
 
         Raises ContextLost once the device is of no more use: what was being computed stays announced.
         """
-        self._pulse.beat()
-        attendant = threading.Thread(target=self._attend, name="attendant", daemon=True)
+        attendant = Attendant(self._pulse, self._attend, self._look)
         attendant.start()
         self._desk.start(self._mailbox.wake)
         try:
             while self._receive_until_there_is_work():
                 self._compute_next(lambda job: True)
         finally:
-            self._ended.set()
             self._desk.close()
-            attendant.join()
+            attendant.stop()
             self._mailbox.close()
             self._announcement.close()
             self._pulse.close()
@@ -225,20 +219,18 @@ class WorkerLoop:
             self._pulse.rest()
 
     def _attend(self) -> None:
-        """Give the heartbeat; answer hellos, and let jobs be cancelled, while a computation lasts."""
-        memory_due_s = 0.0
-        while not self._ended.wait(_ATTENDANCE_S):
-            self._pulse.beat()
-            if time.monotonic() >= memory_due_s:
-                memory_due_s = time.monotonic() + _MEMORY_EVERY_S
-                self._metrics.memory(str(self._worker.device), memory_in_use(self._worker.device))
-            if self._computing and self._mailbox.lock.acquire(blocking=False):
-                try:
-                    if self._computing:  # else the other thread is at the batcher
-                        self._mailbox.receive()
-                        self._metrics.waiting(len(self._batcher), self._batcher.cost)
-                finally:
-                    self._mailbox.lock.release()
+        """Answer hellos, and let jobs be cancelled, while a computation lasts."""
+        if self._computing and self._mailbox.lock.acquire(blocking=False):
+            try:
+                if self._computing:  # else the other thread is at the batcher
+                    self._mailbox.receive()
+                    self._metrics.waiting(len(self._batcher), self._batcher.cost)
+            finally:
+                self._mailbox.lock.release()
+
+    def _look(self) -> None:
+        device = self._worker.device
+        self._metrics.memory(str(device), memory_in_use(device))
 
     def _is_in_hand(self, job_id: bytes) -> bool:
         ahead = self._ahead

@@ -1,4 +1,4 @@
-"""GET /: the playground page, and /static: what it is made of. Files of the package, held in memory."""
+"""GET /: the playground page; /docs: the reference of the API; /static: what both are made of, held in memory."""
 
 import hashlib
 import mimetypes
@@ -20,7 +20,9 @@ _HEADERS = {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "x-content-type-options": "nosniff",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "referrer-policy": "no-referrer",
 }
 
@@ -52,6 +54,12 @@ def _read(path: Path) -> _File:
 async def page(request: Request) -> Response:
     """The page."""
     return _answer(request, "index.html")
+
+
+@router.api_route("/docs", methods=["GET", "HEAD"])
+async def reference(request: Request) -> Response:
+    """The reference of the API."""
+    return _answer(request, "docs.html")
 
 
 @router.api_route("/static/{name:path}", methods=["GET", "HEAD"])

@@ -55,8 +55,9 @@ def test_the_page_is_no_part_of_the_api(site: Server) -> None:
     assert not {"/", "/static/{name}"} & site.client.get("/openapi.json").json()["paths"].keys()
 
 
-def test_nothing_in_the_page_is_inline_or_from_elsewhere() -> None:
-    html = (STATIC / "index.html").read_text()
+@pytest.mark.parametrize("page", ["index.html", "docs.html"])
+def test_nothing_in_a_page_is_inline_or_from_elsewhere(page: str) -> None:
+    html = (STATIC / page).read_text()
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|https?:", html)
     for name in re.findall(r'(?:src|href)="(static/[^"]+)"', html):
         assert (STATIC.parent / name).is_file(), name

@@ -15,7 +15,7 @@ from tests.serving import GOOD, QUERY, ROOT, Server
 
 KEY, SECOND = "correct-horse", "battery~staple+/="
 OPEN = {"/", "/static/icon.svg", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/metrics"}
-BESIDE_THE_DOCUMENT = ["/docs", "/redoc", "/openapi.json", "/nowhere", "/", "/static/icon.svg"]
+BESIDE_THE_DOCUMENT = ["/docs", "/openapi.json", "/nowhere", "/", "/static/icon.svg"]
 
 
 @pytest.fixture(scope="module")
