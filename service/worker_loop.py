@@ -101,7 +101,8 @@ class WorkerLoop:
 
         Raises ContextLost once the device is of no more use: what was being computed stays announced.
         """
-        attendant = Attendant(self._pulse, self._attend, self._look)
+        device, memory = self._worker.device, self._metrics.memory
+        attendant = Attendant(self._pulse, self._attend, lambda: memory(str(device), memory_in_use(device)))
         attendant.start()
         self._desk.start(self._mailbox.wake)
         try:
@@ -227,10 +228,6 @@ class WorkerLoop:
                     self._metrics.waiting(len(self._batcher), self._batcher.cost)
             finally:
                 self._mailbox.lock.release()
-
-    def _look(self) -> None:
-        device = self._worker.device
-        self._metrics.memory(str(device), memory_in_use(device))
 
     def _is_in_hand(self, job_id: bytes) -> bool:
         ahead = self._ahead
