@@ -7,6 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.chaos.faulty_worker import RAISE
+from tests.serving import Server
+
 Refused = Callable[..., None]
 
 
@@ -98,3 +101,19 @@ def test_json_is_understood_by_other_names(client: httpx.Client, content_type: s
 
 def test_404_for_a_path_with_a_slash_too_many(server: Any) -> None:
     assert server.client.post("/attention/", json={}).status_code == 404
+
+
+def test_500_tells_nothing_of_its_cause(start_server: Callable[..., Server]) -> None:
+    server = start_server(["tests.chaos.faulty_serve"], port=0)
+    body = {"query": [[RAISE, 1.0]], "key": [[1.0, 1.0]], "return": ["entropy"]}
+    answer = server.client.post("/attention", json=body, headers={"X-Request-ID": "mine"})
+    assert answer.status_code == 500
+    assert answer.json() == {
+        "type": "urn:attnloss:problem:compute-failed",
+        "title": "Computation failed",
+        "status": 500,
+        "detail": "The computation failed; the cause is in the server's log.",
+        "request_id": "mine",
+    }
+    (line,) = [line for line in server.log.read_text().splitlines() if "told to fail" in line]
+    assert '"request_id":"mine"' in line
