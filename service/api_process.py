@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from service.app import create_app
 from service.envelope import Envelope
 from service.protocol import bounded_protocol
 from service.rundir import RunDirectory
+from service.serving import serving
 from service.settings import Settings
 
 _TICK_S = 0.25
@@ -84,7 +86,7 @@ def main() -> None:
     settings = Settings.model_validate(brief["settings"])
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(brief["directory"]) / "metrics")
     directory = RunDirectory.join(Path(brief["directory"]))
-    app = create_app(settings, directory=directory)
+    app = create_app(settings, serving=partial(serving, directory=directory))
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -8,6 +8,7 @@ from typing import Any
 from service.admission import Reservation
 from service.errors import Unavailable
 from service.job import Job
+from service.known_worker import best_of_models
 from service.ledger import Ledger
 from service.link import Link
 from service.pulse import Pulse
@@ -49,14 +50,14 @@ class Dispatch:
         return any(link.worker.state == "ready" for link in self.links)
 
     @property
+    def workers(self) -> list[dict[str, Any]]:
+        """The entries of /health/ready."""
+        return [link.worker.public() for link in self.links]
+
+    @property
     def models(self) -> dict[str, dict[str, Any]]:
         """What the workers tell of their text models, by name: the best that any of them says."""
-        known: dict[str, dict[str, Any]] = {}
-        for link in self.links:
-            for entry in link.worker.models:
-                if known.get(entry["name"], {}).get("state") != "ready":
-                    known[entry["name"]] = entry
-        return known
+        return best_of_models(entry for link in self.links for entry in link.worker.models)
 
     def check(self) -> None:
         """Raise Unavailable if no worker has been up yet, or none comes up any more."""

@@ -1,5 +1,6 @@
 """What an API process knows of a worker."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,3 +26,12 @@ class WorkerState:
         """Whether it has loaded this text model, or the first if None."""
         loaded = [entry["state"] == "ready" for entry in self.models if name in (None, entry["name"])]
         return bool(loaded) and loaded[0]
+
+
+def best_of_models(told: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of all that workers tell of their text models, by name: of each the entry that is ready, if any is."""
+    known: dict[str, dict[str, Any]] = {}
+    for entry in told:
+        if known.get(entry["name"], {}).get("state") != "ready":
+            known[entry["name"]] = entry
+    return known

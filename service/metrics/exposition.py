@@ -34,7 +34,7 @@ class _Now(Collector):
     def collect(self) -> Iterable[Metric]:
         """The gauges."""
         state = self._state
-        workers = Counter(link.worker.state for link in state.dispatch.links)
+        workers = Counter(worker["state"] for worker in state.dispatch.workers)
         models = state.dispatch.models
         ready = {name: models.get(name, {}).get("state") == "ready" for name in state.settings.model_sources}
         yield _gauge("admitted_requests", "Requests that hold a place now.", {None: state.admission.all_jobs})

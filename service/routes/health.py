@@ -25,7 +25,7 @@ async def ready(request: Request) -> Response:
     """
     state = state_of(request)
     is_ready = state.is_ready
-    workers = [link.worker.public() for link in state.dispatch.links]
+    workers = state.dispatch.workers
     models = dict.fromkeys(state.settings.model_sources, "loading")
     models |= {name: entry["state"] for name, entry in state.dispatch.models.items()}
     body: dict[str, Any] = {"ready": is_ready, "workers": workers, "models": models}
@@ -40,6 +40,6 @@ _TEXT: dict[int | str, dict[str, Any]] = {
 @router.get("/metrics", response_class=Response, responses=_TEXT)
 async def metrics(request: Request) -> Response:
     """Counts and timings of all processes, as Prometheus reads them."""
-    from service.metrics.exposition import CONTENT_TYPE, exposition  # imported late: see service.app.serving
+    from service.metrics.exposition import CONTENT_TYPE, exposition  # imported late: see service.serving
 
     return Response(exposition(state_of(request)), media_type=CONTENT_TYPE)
