@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +128,14 @@ class Server:
 
 
 @contextlib.contextmanager
-def server_starter(directories: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+def server_starter(
+    directories: pytest.TempPathFactory, usual: Sequence[str] = ("service.cli", "serve", "--port", "0")
+) -> Iterator[Callable[..., Server]]:
     """Starts servers with other settings or another command; what is left of them ends with the context."""
     servers: list[Server] = []
 
     def start(command: list[str] | None = None, *, wait: bool = True, **settings: Any) -> Server:
-        command = command or ["service.cli", "serve", "--port", "0"]
+        command = command or list(usual)
         server = Server(directories.mktemp("server"), command, {"processes": 1, "models": ""} | settings)
         servers.append(server)
         return server.wait_ready() if wait else server

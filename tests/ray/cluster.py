@@ -1,0 +1,68 @@
+"""A Ray cluster of one node that serves the service, in the foreground: `python -m tests.ray.cluster`.
+
+SIGHUP deploys it anew with what the file `redeploy` of the run directory holds as JSON on top of the settings of the
+environment, and writes the file `redeployed`; SIGTERM ends it in order.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+LOGICAL_CPUS = 16
+"""More than the machine has: replicas reserve them, and the tests want several."""
+
+ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+"""Nothing is sent anywhere, and nothing is written to the home directory."""
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    os.environ |= ENVIRONMENT
+    import ray  # reads the environment when it is imported
+    from ray import serve
+
+    told, telling = os.pipe()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    print(f"http://127.0.0.1:{port}", flush=True)
+    session = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
+    try:
+        ray.init(
+            num_cpus=LOGICAL_CPUS,
+            include_dashboard=False,
+            object_store_memory=512 << 20,
+            _temp_dir=session,
+            _node_ip_address="127.0.0.1",
+        )
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        deploy({})
+        for number, word in ((signal.SIGTERM, b"."), (signal.SIGHUP, b"r")):  # after Ray has installed its own
+            signal.signal(number, lambda *_, word=word: os.write(telling, word))
+        runs = Path(os.environ["ATTNLOSS_RUN_DIRECTORY"])
+        while os.read(told, 1) == b"r":
+            deploy(json.loads((runs / "redeploy").read_text()))
+            (runs / "redeployed").touch()
+        serve.shutdown()
+        ray.shutdown()
+    finally:
+        shutil.rmtree(session, ignore_errors=True)
+
+
+def deploy(service: dict[str, Any]) -> None:
+    """Deploy what the environment says, but for these settings of the service."""
+    from ray import serve
+
+    from service.ray import app
+    from service.ray.settings import RaySettings
+
+    serve.run(app(RaySettings(service=service)), name="attnloss", route_prefix="/")
+
+
+if __name__ == "__main__":
+    main()
