@@ -81,10 +81,15 @@ class Passage:
         return own
 
 
+def is_request_id(given: str) -> bool:
+    """Whether an id of a client's is one that is echoed."""
+    return _REQUEST_ID.fullmatch(given) is not None
+
+
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given = value.decode("latin-1")
-            if _REQUEST_ID.fullmatch(given):
+            if is_request_id(given):
                 return str(given)
     return uuid.uuid4().hex

@@ -5,9 +5,9 @@ says when it begins it; one that dies after that has been ended by the job, whic
 """
 
 import asyncio
-import contextlib
 import os
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 import structlog
@@ -33,9 +33,6 @@ LOST = (
 
 _LOOK_EVERY_S = 1.0
 _LOOK_WITHIN_S = 5.0
-_FIRST_WITHIN_S = 5.0
-"""A replica that is added to others knows a ready worker long before; the first of a service says that it starts."""
-
 _PAUSE_S = 0.1
 
 log = structlog.get_logger()
@@ -53,15 +50,14 @@ class RayDispatch:
         self._handle = workers
         self._alone: DeploymentHandle[Any] = workers.options(method_name="compute_alone", stream=True)
         self._replicas: list[dict[str, Any]] = []
-        self._first_ready = asyncio.Event()
+        self._was_ready = self._starting = False
         self._identity, self._next_id = os.urandom(8), 0
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Look at the worker replicas, now and from time to time; wait a while for the first that is ready."""
+        """Look at the worker replicas, now and from time to time."""
+        await self._look()
         self._looking = asyncio.create_task(self._keep_looking())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._first_ready.wait(), _FIRST_WITHIN_S)
 
     async def close(self) -> None:
         """Look no more."""
@@ -91,7 +87,7 @@ class RayDispatch:
 
     def check(self) -> None:
         """Raise Unavailable if no worker replica has been up yet; one that is replaced is waited for."""
-        if not self._first_ready.is_set():
+        if self._starting:
             raise Unavailable("The worker replicas are starting.", retry_after_s=1)
 
     async def compute(self, job: Job, reservation: Reservation) -> dict[str, Any]:
@@ -122,13 +118,15 @@ class RayDispatch:
         while True:
             began = False
             try:
+                sent = leaving(job, time.monotonic())
                 if not job.alone:
-                    parts = await _unless_cancelled(self._handle.compute.remote(*leaving(job, time.monotonic())))
+                    answering = self._handle.compute.remote(*sent)
+                    parts = await _or_cancel(answering, answering)
                 else:
-                    telling = self._alone.remote(*leaving(job, time.monotonic()))
-                    parts = await _unless_cancelled(telling)
+                    telling = self._alone.remote(*sent)
+                    parts = await _or_cancel(telling, anext(telling))
                     if began := parts[0] == BEGUN:
-                        parts = await _unless_cancelled(telling)
+                        parts = await _or_cancel(telling, anext(telling))
                 if parts[0] != UNREADY:
                     return answered(parts)
             except LOST as error:
@@ -141,28 +139,30 @@ class RayDispatch:
             await asyncio.sleep(_PAUSE_S)
 
     async def _look(self) -> None:
+        """Ask every worker replica what it is about; if Ray itself does not answer, what was known stays known."""
         try:
-            told = await self._handle.broadcast("status").results_async(
-                timeout_s=_LOOK_WITHIN_S, return_exceptions=True
-            )
-        except Exception as error:  # whatever Ray is about: what was known stays known
-            log.warning("worker replicas do not answer", why=str(error))
+            asked = self._handle.broadcast("status")
+            told = await asked.results_async(timeout_s=_LOOK_WITHIN_S, return_exceptions=True)
+        except DeploymentUnavailableError:  # there is none
+            told = []
+        except Exception as error:
+            log.warning("worker replicas are not known", why=repr(error))
             return
         self._replicas = [replica for replica in told if isinstance(replica, dict)]
-        if self.ready:
-            self._first_ready.set()
+        self._was_ready = self._was_ready or self.ready
+        self._starting = not self._was_ready
 
     async def _keep_looking(self) -> None:
         while True:
-            await self._look()
             often = _LOOK_EVERY_S * max(1, len(self._replicas) // 8)
-            await asyncio.sleep(often if self._first_ready.is_set() else _PAUSE_S)
+            await asyncio.sleep(_PAUSE_S if self._starting else often)
+            await self._look()
 
 
-async def _unless_cancelled(response: DeploymentResponse[Any] | DeploymentResponseGenerator[Any]) -> Any:
-    """The next thing that a response tells; if nobody waits for it any more, its replica is told."""
+async def _or_cancel(response: DeploymentResponse[Any] | DeploymentResponseGenerator[Any], told: Awaitable[Any]) -> Any:
+    """What a response tells; if nobody waits for it any more, its replica is told."""
     try:
-        return await (response if isinstance(response, DeploymentResponse) else anext(response))
+        return await told
     except asyncio.CancelledError:
         response.cancel()  # type: ignore[no-untyped-call]  # untyped there
         raise

@@ -17,8 +17,12 @@ from typing import Any
 LOGICAL_CPUS = 16
 """More than the machine has: replicas reserve them, and the tests want several."""
 
-ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-"""Nothing is sent anywhere, and nothing is written to the home directory."""
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else one is written to the home directory
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "service.ray.proxy:middlewares",
+}
 
 
 def main() -> None:
