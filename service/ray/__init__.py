@@ -18,7 +18,11 @@ def app(args: RaySettings) -> Application:
         "graceful_shutdown_wait_loop_s": 0.5,
         "graceful_shutdown_timeout_s": args.ingress.drain_s + _ENDING_S,
     }
-    delays = {"upscale_delay_s": args.upscale_delay_s, "downscale_delay_s": args.downscale_delay_s}
+    delays = {
+        "look_back_period_s": args.look_back_s,
+        "upscale_delay_s": args.upscale_delay_s,
+        "downscale_delay_s": args.downscale_delay_s,
+    }
     workers = serve.deployment(
         name="worker",
         ray_actor_options={"num_cpus": args.worker_cpus, "num_gpus": args.worker_gpus},

@@ -123,7 +123,7 @@ class RayDispatch:
                     answering = self._handle.compute.remote(*sent)
                     parts = await _or_cancel(answering, answering)
                 else:
-                    telling = self._alone.remote(*sent)
+                    telling: Any = self._alone.remote(*sent)
                     parts = await _or_cancel(telling, anext(telling))
                     if began := parts[0] == BEGUN:
                         parts = await _or_cancel(telling, anext(telling))

@@ -1,5 +1,7 @@
-"""What Ray Serve's proxies do before they hand a request on, if they are told to:
-`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=service.ray.proxy:middlewares` in the environment of every node.
+"""What Ray Serve's proxies do before they hand a request on, if they are told to.
+
+They are told by `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=service.ray.proxy:middlewares` in the environment of every
+node.
 """
 
 from starlette.middleware import Middleware

@@ -32,6 +32,7 @@ class RaySettings(BaseSettings):
     )
 
     upscale_delay_s: float = Field(10.0, ge=0, description="Seconds of load before replicas are added.")
+    look_back_s: float = Field(10.0, gt=0, description="Seconds over which the load is averaged.")
     downscale_delay_s: float = Field(300.0, ge=0, description="Seconds without load before replicas are taken away.")
     service: dict[str, Any] = Field(
         default_factory=dict, description="Settings of the service; what is not named here is read from ATTNLOSS_*."
