@@ -122,6 +122,8 @@ class _Decoder:
             here = f"{path}.{key}" if path else key
             if key in fields:
                 raise Invalid.field(here, "is given twice")
+            if "\0" in key:  # simdjson would look up what stands before it
+                raise Invalid.field(here, "a name holds no NUL")
             kind = self.tensors.get(key)
             value = source[key]
             fields[key] = self._plain(value, here, depth) if kind is None else self._tensor(value, kind, here, depth)

@@ -40,3 +40,9 @@ def test_escapes_are_bounded_too(escapes: int, refused: bool) -> None:
             decode_json(body, {})
     else:
         assert decode_json(body, {})["name"] == "/" * escapes
+
+
+@pytest.mark.parametrize("body", [b'{"a\\u0000b": 1, "a": 2}', b'{"inner": {"\\u0000": 1}}'])
+def test_a_name_that_holds_a_nul_is_refused(body: bytes) -> None:
+    with pytest.raises(Invalid, match="NUL"):
+        decode_json(body, {})
