@@ -1,7 +1,7 @@
 """A model of what a request costs each part of the service, fitted to measurements, and what follows from it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,13 +13,13 @@ class Load:
     body_bytes: int
     answer_bytes: int
     elements: int
-    head_dim: int = 32
+    head_dim: int
 
     @property
     def sizes(self) -> dict[str, int]:
         """What costs are linear in, by name."""
         both = self.body_bytes + self.answer_bytes
-        return {"body": self.body_bytes, "answer": self.answer_bytes, "bytes": both, "elements": self.elements}
+        return {"body": self.body_bytes, "answer": self.answer_bytes, "byte": both, "element": self.elements}
 
 
 @dataclass(frozen=True)
@@ -42,56 +42,82 @@ def fit(size: str, loads: Sequence[Load], seconds: Sequence[float]) -> Line:
     rows = np.stack([np.ones_like(x), x], 1) / y[:, None]
     base, unit = np.linalg.lstsq(rows, np.ones_like(y), rcond=None)[0]
     if base < 0:
-        base, unit = 0.0, _best(x / y)
+        base, unit = 0.0, _closest_to_1(x / y)
     elif unit < 0:
-        base, unit = _best(1 / y), 0.0
+        base, unit = _closest_to_1(1 / y), 0.0
     return Line(size, float(base), float(unit))
 
 
-def _best(ratios: np.ndarray) -> float:
-    """The factor that brings all ratios closest to 1."""
+def _closest_to_1(ratios: np.ndarray) -> float:
+    """The factor that brings all of them closest to 1."""
     return float(ratios.sum() / (ratios**2).sum())
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Processor seconds of a request by part of the service."""
+    """Processor seconds of a request by stage, and the process in which each stage runs.
+
+    `efficiency` is what was reached of what the seconds alone would allow.
+    """
 
     lines: Mapping[str, Line]
+    process_of: Mapping[str, str]
+    efficiency: float = 1.0
 
     def seconds(self, load: Load) -> dict[str, float]:
-        """Of each part."""
-        return {part: line.seconds(load) for part, line in self.lines.items()}
+        """Of each stage."""
+        return {stage: line.seconds(load) for stage, line in self.lines.items()}
 
-    def per_core(self, load: Load) -> float:
-        """Requests per second of one core that does all of it."""
-        return 1 / sum(self.seconds(load).values())
+    def by_process(self, load: Load) -> dict[str, float]:
+        """The same, summed over the stages of a process."""
+        sums: dict[str, float] = {}
+        for stage, spent_s in self.seconds(load).items():
+            sums[self.process_of[stage]] = sums.get(self.process_of[stage], 0.0) + spent_s
+        return sums
+
+    def rate(self, load: Load, cores: int, client_s: float) -> tuple[float, str]:
+        """Requests per second with one process of each kind on so many cores, and what limits it.
+
+        `client_s` are the seconds that whoever sends a request takes of the same cores.
+        """
+        by_process = self.by_process(load)
+        slowest = max(by_process, key=lambda name: by_process[name])
+        all_cores, one_process = cores / (sum(by_process.values()) + client_s), 1 / by_process[slowest]
+        limit = "cores" if all_cores < one_process else slowest
+        return self.efficiency * min(all_cores, one_process), limit
 
 
 @dataclass(frozen=True)
 class Node:
-    """One machine of a cluster. What a GPU does is assumed, not measured."""
+    """One machine of a cluster. What a GPU does is assumed here and was not measured.
+
+    `busy` is the share of a resource that is planned with. A GPU takes `gpu_call_s` for a call of `gpu_batch_jobs`
+    jobs, four operations a score element and head dim at `gpu_flops`, a request's bytes at `pcie_bytes_s`, and one core
+    of its host.
+    """
 
     cores: int = 64
     gpus: int = 8
     nic_gbit: float = 100.0
-    busy: float = field(default=0.7, metadata={"help": "share of a resource that is planned with"})
+    busy: float = 0.7
     gpu_flops: float = 2e13
-    gpu_call_s: float = 2e-4
+    gpu_call_s: float = 5e-4
     gpu_batch_jobs: int = 64
     pcie_bytes_s: float = 2e10
 
     def gpu_s(self, load: Load) -> float:
-        """Device seconds of a request, assumed: its share of a call, 4·d operations an element, its bytes over PCIe."""
+        """Device seconds of a request."""
         compute_s = 4 * load.head_dim * load.elements / self.gpu_flops
-        return self.gpu_call_s / self.gpu_batch_jobs + compute_s + load.sizes["bytes"] / self.pcie_bytes_s
+        return self.gpu_call_s / self.gpu_batch_jobs + compute_s + load.sizes["byte"] / self.pcie_bytes_s
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a rate needs of each resource, and how many nodes that is."""
+    """What a rate needs: bits per second of the busier direction of all NICs, cores by stage, GPUs; and nodes."""
 
-    amounts: Mapping[str, float]
+    gbit: float
+    cores: Mapping[str, float]
+    gpus: float
     nodes: Mapping[str, float]
 
     @property
@@ -100,23 +126,21 @@ class Need:
         return max(self.nodes, key=lambda name: self.nodes[name])
 
 
-def need(rate: float, load: Load, costs: Costs, node: Node, device: str | None) -> Need:
-    """What `rate` requests per second need.
+def need(rate: float, load: Load, costs: Costs, node: Node, *, on_gpus: bool) -> Need:
+    """What `rate` requests per second need, their computation on GPUs or on cores.
 
-    Bytes of a request pass a NIC from the client to the ingress and from there to the worker, and the answer's the same
-    way back. `device` names the part that a GPU takes over; None: every part is cores'.
+    A request enters a node twice, at an ingress and at a worker, and so does its answer on the way back; what enters
+    one NIC has left another.
     """
-    seconds = costs.seconds(load)
-    device_s = seconds.pop(device) if device else 0.0
-    gpu_s = node.gpu_s(load) if device else 0.0
-    gbit = 8e-9 * 2 * max(load.body_bytes, load.answer_bytes) * rate
-    amounts = {"NIC Gbit/s": gbit} | {f"{part} cores": rate * spent_s for part, spent_s in seconds.items()}
-    amounts |= {"GPUs": rate * gpu_s} if device else {}
-    del device_s
-    usable = node.busy
+    cores = {stage: rate * spent_s for stage, spent_s in costs.seconds(load).items()}
+    gbit = 8e-9 * rate * 2 * load.sizes["byte"]
+    gpus = rate * node.gpu_s(load) if on_gpus else 0.0
+    device = gpus if on_gpus else cores["compute"]
+    if on_gpus:
+        cores["compute"] = gpus
     nodes = {
-        "network": gbit / (node.nic_gbit * usable),
-        "decode and encode": rate * sum(seconds.values()) / (node.cores * usable),
+        "network": gbit / node.nic_gbit / node.busy,
+        "decode and encode": (sum(cores.values()) - cores["compute"]) / node.cores / node.busy,
+        "device": device / (node.gpus if on_gpus else node.cores) / node.busy,
     }
-    nodes |= {"device": rate * gpu_s / (node.gpus * usable)} if device else {}
-    return Need(amounts, nodes)
+    return Need(gbit, cores, gpus, nodes)

@@ -107,6 +107,8 @@ class RayDispatch:
             raise Overloaded("Every worker replica has all the jobs that it may hold.", retry_after_s=1) from None
         except DeploymentUnavailableError:
             raise Unavailable("The worker replicas could not be deployed.", retry_after_s=5) from None
+        if job.kind == "text" and any(entry["state"] == "loading" for entry in self.models.values()):
+            await self._look()  # what has answered is ready
         if outcome.error is not None:
             raise ServiceError.from_wire(outcome.error)
         assert outcome.result is not None

@@ -15,6 +15,7 @@ import psutil
 from service.settings import available_cores
 from tests.chaos.figures import FILE, read
 from tools.machine import commit, processor
+from tools.page import put_into
 
 _PACKAGES = ("torch", "numpy", "uvicorn", "fastapi", "pyzmq", "pysimdjson", "orjson")
 
@@ -34,16 +35,6 @@ def render(path: Path) -> str:
         told = ", ".join(f"{key} {value}" for key, value in figures.items())
         lines.append(f"| {name} | {told.replace('_', ' ')} |")
     return "\n".join(lines) + "\n"
-
-
-def put_into(page: Path, figures: str) -> None:
-    """Replace the figures of a page. Raises ValueError if it has no place for them."""
-    before, begin, rest = page.read_text().partition("<!-- figures:")
-    comment, end_of_comment, rest = rest.partition("-->\n")
-    _, end, after = rest.partition("<!-- end of figures -->")
-    if not (begin and end):
-        raise ValueError(f"{page} has no comments `figures:` and `end of figures`")
-    page.write_text(f"{before}{begin}{comment}{end_of_comment}\n{figures}\n{end}{after}")
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
-"""A Ray cluster of one node that serves the service, in the foreground: `python -m tests.ray.cluster`.
+"""A Ray cluster of one node that serves the service, in the foreground: `python -m tests.ray.cluster --port 8000`.
 
 SIGHUP deploys it anew with what the file `redeploy` of the run directory holds as JSON on top of the settings of the
 environment, and writes the file `redeployed`; SIGTERM ends it in order.
 """
 
+import argparse
 import json
 import os
 import secrets
@@ -26,14 +27,14 @@ ENVIRONMENT = {
 }
 
 
-def main() -> None:
+def main(port: int) -> None:
     """Serve until SIGTERM."""
     os.environ |= ENVIRONMENT
     import ray  # reads the environment when it is imported
     from ray import serve
 
     told, telling = os.pipe()
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server(("127.0.0.1", port)) as free:
         port = free.getsockname()[1]
     sys.stdout.write(f"http://127.0.0.1:{port}\n")
     sys.stdout.flush()
@@ -50,8 +51,8 @@ def main() -> None:
         deploy({})
         for number, word in ((signal.SIGTERM, b"."), (signal.SIGHUP, b"r")):  # after Ray has installed its own
             signal.signal(number, lambda *_, word=word: os.write(telling, word))
-        runs = Path(os.environ["ATTNLOSS_RUN_DIRECTORY"])
         while os.read(told, 1) == b"r":
+            runs = Path(os.environ["ATTNLOSS_RUN_DIRECTORY"])
             deploy(json.loads((runs / "redeploy").read_text()))
             (runs / "redeployed").touch()
         serve.shutdown()
@@ -71,4 +72,6 @@ def deploy(service: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(prog="python -m tests.ray.cluster", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    main(parser.parse_args().port)

@@ -85,7 +85,7 @@ def test_a_request_ends_with_its_own_deadline(busy: Any, refused: Refused) -> No
 
 
 def test_a_deadline_that_will_be_missed_is_429_at_once_and_a_longer_one_is_served(busy: Any, refused: Refused) -> None:
-    with backlog(busy, 2) as (one_ms,):
+    with backlog(busy, 2, 32_000) as (one_ms,):
         began_s = time.monotonic()
         answer = busy.client.post("/attention", json=SMALL, headers={"X-Request-Timeout": str(one_ms / 4000)})
         refused(answer, 429, "its deadline is")

@@ -1,0 +1,213 @@
+"""Throughput by core and by GPU from measured costs of stages: a model, its check at unseen sizes, and its limits.
+
+`python -m benchmarks.scale` prints Markdown and exits with 1 if a prediction is off by more than the bar; with
+`--into docs/scale.md` it writes it there. GPUs are not measured: what they do is a parameter.
+"""
+
+import argparse
+import dataclasses
+import multiprocessing
+import os
+import statistics
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import load
+from benchmarks.http import machine, progress
+from benchmarks.measure import table
+from benchmarks.scale_measure import Measured, Server, describe, measure, servers
+from benchmarks.scale_model import Costs, Line, Load, Need, Node, fit, need
+from benchmarks.works import BinaryWork, Work
+from tools.page import put_into
+
+FITTED, UNSEEN = (8, 48, 192, 320), (24, 128)
+WIRES = {"JSON": Work, "binary": BinaryWork}
+RATES = (1_000, 10_000, 100_000, 1_000_000)
+BAR = 1.35
+"""Predicted over measured, or the inverse."""
+
+PROCESS_OF = {"proxy": "proxy", "http": "ingress", "decode": "ingress", "encode": "ingress"}
+PROCESS_OF |= {"replica": "replica", "compute": "worker"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure."""
+
+    warm_up_s: float = 1.0
+    seconds: float = 4.0
+    latency_s: float = 3.0
+
+
+QUICK = Plan(0.3, 1.0, 0.5)
+
+
+def work_of(wire: str, n: int) -> Work:
+    return WIRES[wire]((1, 4, n, 32), BAR)
+
+
+def costs_of(loads: Sequence[Load], runs: Sequence[Measured], cores: int) -> Costs:
+    """The model of one server, fitted to its runs."""
+    lines: dict[str, Line] = {
+        "decode": fit("body", loads, [run.stages_s["decode"] for run in runs]),
+        "encode": fit("answer", loads, [run.stages_s["encode"] for run in runs]),
+        "compute": fit("element", loads, [run.cpu_s["worker"] for run in runs]),
+    }
+    rest = [run.cpu_s["ingress"] - run.stages_s["decode"] - run.stages_s["encode"] for run in runs]
+    lines["http"] = fit("byte", loads, rest)
+    for process in {"proxy", "replica"} & set(runs[0].cpu_s):
+        lines[process] = fit("byte", loads, [run.cpu_s[process] for run in runs])
+    costs = Costs({stage: lines[stage] for stage in PROCESS_OF if stage in lines}, PROCESS_OF)
+    bounds = [costs.rate(of, cores, run.client_s)[0] for of, run in zip(loads, runs, strict=True)]
+    return replace(
+        costs, efficiency=statistics.median(run.rate / bound for run, bound in zip(runs, bounds, strict=True))
+    )
+
+
+def costs_row(server: str, wire: str, costs: Costs) -> list[str]:
+    cells = []
+    for stage in PROCESS_OF:
+        line = costs.lines.get(stage)
+        cells.append(f"{line.base_s * 1e6:.0f} µs + {line.unit_s * 1e9:.2f} ns/{line.size}" if line else "")
+    return [server, wire, *cells, f"{costs.efficiency:.2f}"]
+
+
+def check_row(server: str, wire: str, n: int, costs: Costs, of: Load, run: Measured) -> tuple[list[str], float]:
+    """Predicted against measured at a size that the model has not seen, and by what factor it is off."""
+    rate, limit = costs.rate(of, os.cpu_count() or 1, run.client_s)
+    predicted_s, measured_s = sum(costs.seconds(of).values()), sum(run.cpu_s.values()) - run.cpu_s.get("rest", 0.0)
+    off = max(rate / run.rate, run.rate / rate)
+    row = [server, wire, f"1×4×{n}×32", f"{1 / predicted_s:.0f}", f"{1 / measured_s:.0f}", f"{rate:.0f}"]
+    return [*row, f"{run.rate:.0f}", f"**{rate / run.rate:.2f}×**", limit], off
+
+
+def need_row(rate: int, found: Need, node: Node) -> list[str]:
+    nodes = [f"{found.nodes[name]:.1f}" for name in ("network", "decode and encode", "device")]
+    served = sum(found.cores.values()) - found.cores["compute"]
+    device = f"{found.gpus:.1f} GPUs" if found.gpus else f"{found.cores['compute']:.0f} cores"
+    return [
+        f"{rate:,}",
+        f"{found.gbit:.1f}",
+        f"{found.gbit / node.nic_gbit:.2f}",
+        f"{served:.0f}",
+        device,
+        *nodes,
+        f"**{found.limit}**",
+    ]
+
+
+def latency_rows(both: Sequence[Server], generator: Executor, plan: Plan) -> list[list[str]]:
+    """One request at a time, to both servers in turn."""
+    rows = []
+    for wire in WIRES:
+        for n in (FITTED[0], UNSEEN[1]):
+            ports = [server.port for server in both]
+            seen = generator.submit(load.in_turn, ports, work_of(wire, n), plan.warm_up_s, plan.latency_s).result()
+            plain, ray = (1e3 * statistics.median(latencies_s) for latencies_s in seen)
+            rows.append([wire, f"1×4×{n}×32", f"{plain:.1f}", f"{ray:.1f}", f"**{ray / plain:.1f}×**"])
+    return rows
+
+
+def report(plan: Plan, node: Node) -> tuple[str, int]:
+    """Measure, fit, check and plan; the page's figures, and 1 if a prediction is off by more than the bar."""
+    cores = os.cpu_count() or 1
+    models: dict[tuple[str, str], Costs] = {}
+    costs_rows, check_rows, worst = [], [], 1.0
+    loads: dict[tuple[str, int], Load] = {}
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as generator, servers() as both:
+        for wire in WIRES:
+            for n in (*FITTED, *UNSEEN):
+                loads[wire, n] = describe(work_of(wire, n), both[0].port)
+        for wire in WIRES:
+            runs: dict[tuple[str, int], Measured] = {}
+            for n in (*FITTED, *UNSEEN):
+                for server in both:
+                    run = measure(server, work_of(wire, n), generator, plan.warm_up_s, plan.seconds)
+                    runs[server.name, n] = run
+                    progress(f"{server.name} {wire} n = {n}: {run.rate:.0f}/s, {run}")
+            for server in both:
+                fitted = [loads[wire, n] for n in FITTED]
+                costs = costs_of(fitted, [runs[server.name, n] for n in FITTED], cores)
+                models[server.name, wire] = costs
+                costs_rows.append(costs_row(server.name, wire, costs))
+                for n in UNSEEN:
+                    row, off = check_row(server.name, wire, n, costs, loads[wire, n], runs[server.name, n])
+                    check_rows.append(row)
+                    worst = max(worst, off)
+        latencies = latency_rows(both, generator, plan)
+    parts = [
+        f"{machine()}, ray {version('ray')}.",
+        "**What Ray adds.** One request at a time, to both servers in turn; medians in ms.",
+        table(["wire", "tensors", "ordinary", "Ray", "ratio"], latencies),
+        f"**What a request costs**, in processor time by stage, fitted at n = {', '.join(map(str, FITTED))}.",
+        table(["server", "wire", *PROCESS_OF, "efficiency"], costs_rows),
+        f"**The check**, at n = {' and '.join(map(str, UNSEEN))}, which the fit has not seen: {cores} cores, "
+        f"{load.CONNECTIONS} connections, and the load generator on the same cores.",
+        table(
+            [
+                "server",
+                "wire",
+                "tensors",
+                "/s and core, predicted",
+                "measured",
+                "/s, predicted",
+                "measured",
+                "ratio",
+                "limit",
+            ],
+            check_rows,
+        ),
+        *plans(models["Ray", "binary"], models["Ray", "JSON"], loads, node),
+    ]
+    if worst > BAR:
+        progress(f"FAILED a prediction is off by {worst:.2f}×, the bar is {BAR:g}×")
+    return "\n\n".join(parts) + "\n", int(worst > BAR)
+
+
+def plans(binary: Costs, json: Costs, loads: dict[tuple[str, int], Load], node: Node) -> list[str]:
+    """Tables of what rates need on Ray."""
+    head = [
+        "requests/s",
+        "Gbit/s",
+        "NICs",
+        "serving cores",
+        "device",
+        "nodes: network",
+        "decode and encode",
+        "device",
+        "limit",
+    ]
+    parts = []
+    for wire, n, on_gpus in (("binary", 24, False), ("binary", 24, True), ("binary", 192, True), ("JSON", 192, True)):
+        costs = binary if wire == "binary" else json
+        rows = [need_row(rate, need(rate, loads[wire, n], costs, node, on_gpus=on_gpus), node) for rate in RATES]
+        device = "GPUs, **not measured**" if on_gpus else "cores"
+        size = f"{loads[wire, n].body_bytes:,} bytes in, {loads[wire, n].answer_bytes:,} out"
+        parts += [f"*{wire} 1×4×{n}×32, {size}, computed on {device}:*", table(head, rows)]
+    return parts
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="short runs: does it still run?")
+    parser.add_argument("--into", type=Path, help="the page that holds the figures")
+    for each in dataclasses.fields(Node):
+        flag = "--" + each.name.replace("_", "-")
+        parser.add_argument(flag, type=type(each.default), default=each.default, help=f"of a node; {each.default}")
+    given = vars(parser.parse_args())
+    plan, into = QUICK if given.pop("quick") else Plan(), given.pop("into")
+    figures, status = report(plan, Node(**given))
+    if into is None:
+        print(figures)
+    else:
+        put_into(into, figures)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
