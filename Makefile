@@ -40,10 +40,12 @@ bench: $(INSTALLED) $(NATIVE)  ## measure; fails where a bar is missed
 	$(BIN)/python -m benchmarks.lm_eval_http || missed=1; \
 	$(BIN)/python -m benchmarks.http $(ARGS) || missed=1; \
 	$(BIN)/python -m benchmarks.batching $(ARGS) || missed=1; \
+	$(BIN)/python -m benchmarks.scale $(ARGS) || missed=1; \
 	exit $$missed
 
-bench-report: $(INSTALLED) $(NATIVE)  ## measure and write benchmarks/README.md
+bench-report: $(INSTALLED) $(NATIVE)  ## measure and write benchmarks/README.md and the figures of docs/scale.md
 	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.scale --into docs/scale.md
 
 examples: $(INSTALLED) $(NATIVE)  ## redraw docs/article.md from its results and run small sizes, minutes
 	$(BIN)/python -m examples --draw

@@ -19,6 +19,7 @@ NOT_SAID_HERE = {
     "test_metrics_are_exposed": "an ingress replica tells no metrics of workers",
     "test_no_generated_request_gets_what_the_document_does_not_say": "a minute of requests to the same application",
     "test_only_the_worker_and_its_template_load_torch": "said of replicas in test_fleet.py",
+    "test_a_text_that_was_answered_was_answered_by_a_model_that_is_told_to_be_ready": "said in test_dispatch.py",
     "test_tensors_are_not_refused_for_texts_that_they_need_not_wait_for": "a cluster of its own for what workers do",
     "test_texts_of_many_clients_at_once_get_what_each_gets_alone": "reads metrics of workers",
     "test_two_workers_share_the_work_and_one_that_dies_stops_nobody": "said of replicas in test_fleet.py",

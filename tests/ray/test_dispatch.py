@@ -17,6 +17,7 @@ from service.ledger import Ledger
 from service.ray.dispatch import RayDispatch
 from service.ray.wire import BEGUN, UNREADY, answering, arriving
 from service.settings import Settings
+from service.text.validate import text_loss_job
 from service.validate import attention_job
 
 pytestmark = pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
@@ -60,7 +61,7 @@ class Handle:
     """A deployment handle: `together` and `alone` say what becomes of each call, in turn."""
 
     def __init__(self, together: list[Say], alone: list[list[Say]] | None = None, told: Any = (READY,)) -> None:
-        self._together, self._alone, self._told = together, alone or [], told
+        self._together, self._alone, self.told = together, alone or [], told
         self.jobs: list[Job] = []
         self.responses: list[Response] = []
         self.compute = self
@@ -86,9 +87,9 @@ class Handle:
         return self
 
     async def results_async(self, **_: Any) -> list[Any]:
-        if isinstance(self._told, Exception):
-            raise self._told
-        return list(self._told)
+        if isinstance(self.told, Exception):
+            raise self.told
+        return list(self.told)
 
 
 class AloneHandle:
@@ -214,6 +215,23 @@ def test_replicas_tell_their_workers_and_models(looked: Any) -> None:
     assert [worker["pid"] for worker in dispatch.workers] == [7, 8]
     assert dispatch.models == {"default": READY["models"][0]}
     dispatch.check()
+
+
+def test_a_text_that_was_answered_was_answered_by_a_model_that_is_told_to_be_ready() -> None:
+    handle = Handle([lambda job: answering(Outcome(job.id, {"results": []}))])
+    handle.told = [READY | {"models": [{"name": "default", "state": "loading"}]}]
+
+    async def main() -> None:
+        dispatch: Any = RayDispatch(handle)  # type: ignore[arg-type]  # it only says what a handle says
+        await dispatch.start()
+        assert dispatch.models["default"]["state"] == "loading"
+        handle.told = [READY]
+        job = text_loss_job({"text": "a"}, Settings(deadline_s=20), dispatch.new_job_id())
+        await dispatch.compute(job, Admission(Ledger(), 100, 1 << 30).reserve(0))
+        assert dispatch.models["default"]["state"] == "ready"
+        await dispatch.close()
+
+    asyncio.run(main())
 
 
 def test_before_the_first_replica_is_ready_requests_are_503(looked: Any) -> None:
