@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 import structlog
-from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, TaskCancelledError, WorkerCrashedError
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
 
@@ -21,14 +21,12 @@ from service.job import Job, Outcome
 from service.known_worker import best_of_models
 from service.ray.wire import BEGUN, UNREADY, answered, leaving
 
-LOST = (
-    RayActorError,
-    NodeDiedError,
-    ObjectLostError,
-    WorkerCrashedError,
-    ReplicaUnavailableError,
-    TaskCancelledError,
-)
+
+class _GivenUp(Exception):
+    """The call was cancelled, and not from here: its replica is ended."""
+
+
+LOST = (RayActorError, NodeDiedError, ObjectLostError, WorkerCrashedError, ReplicaUnavailableError, _GivenUp)
 """A replica, or the answer that it held, is gone."""
 
 _LOOK_EVERY_S = 1.0
@@ -163,8 +161,12 @@ class RayDispatch:
 
 async def _or_cancel(response: DeploymentResponse[Any] | DeploymentResponseGenerator[Any], told: Awaitable[Any]) -> Any:
     """What a response tells; if nobody waits for it any more, its replica is told."""
+    task = asyncio.current_task()
+    assert task is not None
     try:
         return await told
     except asyncio.CancelledError:
+        if not task.cancelling():
+            raise _GivenUp from None
         response.cancel()  # type: ignore[no-untyped-call]  # untyped there
         raise

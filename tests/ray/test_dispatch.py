@@ -49,7 +49,7 @@ class Response:
         said = self._said.pop(0)
         if said is None:
             await asyncio.sleep(60)
-        if isinstance(said, Exception):
+        if isinstance(said, BaseException):
             raise said
         return said
 
@@ -130,10 +130,11 @@ def test_a_job_travels_with_the_seconds_it_has_left() -> None:
         ActorUnavailableError("gone", b"0" * 16),
         ObjectLostError("00", "", ""),
         ReplicaUnavailableError("a"),
+        asyncio.CancelledError(),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_job_whose_replica_is_gone_is_sent_again_alone(error: Exception) -> None:
+def test_a_job_whose_replica_is_gone_is_sent_again_alone(error: BaseException) -> None:
     handle = Handle([lambda job: error], [[lambda job: [BEGUN], result]])
     assert computed(handle)["result"]
     assert [job.alone for job in handle.jobs] == [False, True]
