@@ -1,5 +1,6 @@
 """Replicas come, die and are replaced under load, and every request gets its right answer."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,7 +12,9 @@ import pytest
 
 from tests.chaos.clients import Clients, until
 from tests.chaos.jobs import mixed
-from tests.serving import Server
+from tests.chaos.wire import Wire, request_bytes
+from tests.server.test_overload import long_job
+from tests.serving import Server, total
 
 CLIENTS = 8
 STARTED_WITHIN_S = 60.0
@@ -83,6 +86,22 @@ def test_a_killed_worker_process_is_replaced_within_its_replica(fleet: Server) -
         clients.until_each_has_answers(3)
         until(lambda: len(ready_workers(fleet) - {worker}) == 2, STARTED_WITHIN_S)
     assert {process.pid for process in replicas(fleet, "worker")} == of_replica
+
+
+def test_jobs_of_clients_that_went_away_are_not_computed(fleet: Server) -> None:
+    request = request_bytes(long_job(30_000).encode())
+    until_two_workers(fleet)
+    fleet.is_right()
+    with contextlib.ExitStack() as connected:
+        for _ in range(16):
+            connected.enter_context(Wire(fleet.port)).socket.sendall(request)
+        until(lambda: total(fleet.client.get("/metrics").text, "attnloss_admitted_requests") == 16, 10)
+        before_s = sum(map(used_s, ready_workers(fleet)))
+    until(lambda: total(fleet.client.get("/metrics").text, "attnloss_admitted_requests") == 0, 10)
+    fleet.is_right()
+    fleet.is_right()
+    spent_s = sum(map(used_s, ready_workers(fleet))) - before_s
+    assert spent_s < 2.0, "all of them take more"
 
 
 def test_a_rolling_redeploy_fails_no_request(fleet: Server) -> None:
