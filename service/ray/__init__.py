@@ -49,7 +49,8 @@ def app(args: RaySettings) -> Application:
         },
         **common,
     )(IngressReplica)
-    worker, front = (settings.model_dump(mode="json") for settings in (args.worker, args.ingress))
+    front = args.ingress.model_dump(mode="json")
+    worker = args.worker.model_dump(mode="json", exclude={"api_keys", "api_keys_file"})
     bound: Application = ingress.bind(front, workers.bind(worker))
     return bound
 

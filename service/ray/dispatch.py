@@ -7,7 +7,7 @@ says when it begins it; one that dies after that has been ended by the job, whic
 import asyncio
 import os
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -41,11 +41,15 @@ class RayDispatch:
 
     Args:
         workers: the handle of the worker deployment.
+        on_resubmit: told `computing` and how many jobs are sent again.
 
     """
 
-    def __init__(self, workers: DeploymentHandle[Any]) -> None:
+    def __init__(
+        self, workers: DeploymentHandle[Any], on_resubmit: Callable[[str, int], None] = lambda cause, jobs: None
+    ) -> None:
         self._handle = workers
+        self._on_resubmit = on_resubmit
         self._alone: DeploymentHandle[Any] = workers.options(method_name="compute_alone", stream=True)
         self._replicas: list[dict[str, Any]] = []
         self._was_ready = self._starting = False
@@ -130,12 +134,14 @@ class RayDispatch:
                 if parts[0] != UNREADY:
                     return answered(parts)
             except LOST as error:
-                log.warning("worker replica lost", why=type(error).__name__, job=job.id.hex(), alone=job.alone)
+                why = type(error).__name__
+                log.warning("worker replica lost", why=why, request_id=job.request_id, alone=job.alone)
                 if began:
-                    log.error("job ended two worker replicas", job=job.id.hex(), group=job.group)
+                    log.error("job ended two worker replicas", request_id=job.request_id, group=job.group)
                     failed = ComputeFailed("The worker replica died twice while it computed this request alone.")
                     return Outcome(job.id, error=failed.to_wire())
                 job = job.on_its_own()
+                self._on_resubmit("computing", 1)
             await asyncio.sleep(_PAUSE_S)
 
     async def _look(self) -> None:

@@ -1,5 +1,6 @@
 """An ingress replica: the HTTP application of `attnloss serve`, whose jobs go to worker replicas."""
 
+import asyncio
 import os
 import tempfile
 import time
@@ -17,6 +18,7 @@ from service.ledger import Ledger
 from service.ray.dispatch import RayDispatch
 from service.settings import Settings
 from service.state import ServiceState
+from service.traces import traces_of
 
 
 @serve.ingress()
@@ -42,19 +44,19 @@ class IngressReplica:
         """The state that routes share, while the replica serves."""
         with tempfile.TemporaryDirectory(prefix="attnloss-metrics-", dir=settings.run_directory) as directory:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-            from service.metrics import ApiMetrics  # reads the variable when it is imported
+            from service.metrics.api import ApiMetrics  # reads the variable when it is imported
 
-            metrics, ledger = ApiMetrics(), Ledger()
-            dispatch = RayDispatch(self._workers)
-            admission = Admission(
-                ledger, settings.max_queue_jobs, settings.max_pending_bytes, on_change=metrics.admitted
-            )
+            metrics, ledger, traces = ApiMetrics(), Ledger(), traces_of(settings)
+            dispatch = RayDispatch(self._workers, metrics.resubmitted)
+            admission = Admission(ledger, settings.max_queue_jobs, settings.max_pending_bytes)
             await dispatch.start()
             try:
-                yield ServiceState(settings, dispatch, admission, metrics, directory)
+                yield ServiceState(settings, dispatch, admission, metrics, directory, traces)
             finally:
                 await dispatch.close()
                 ledger.close()
+                if traces is not None:
+                    await asyncio.to_thread(traces.close)
 
 
 class BehindProxy:

@@ -31,7 +31,7 @@ class WorkerReplica:
 
     async def __init__(self, settings: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         self._settings = Settings.model_validate(settings)
-        configure_logs(self._settings.log_level)
+        configure_logs(self._settings.log_level, self._settings.log_format)
         self._one_by_one = asyncio.Lock()
         self._held = AsyncExitStack()
         self._state = await self._held.enter_async_context(serving_with_own_workers(self._settings))
