@@ -21,6 +21,16 @@ COPY pyproject.toml ./
 RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
     && /opt/tools/bin/pip --python /opt/venv/bin/python install -c constraints.txt -r requirements.txt
 
+# Nothing here runs in the service: tests and their programs, headers and sources for compilers, symbols for debuggers.
+# Libraries in *.libs have been rewritten by auditwheel, after which strip breaks them.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils >/dev/null && rm -rf /var/lib/apt/lists/* \
+    && cd /opt/venv/lib/python3.*/site-packages \
+    && find torch/bin -type f ! -name torch_shm_manager -delete \
+    && rm -rf torch/test torch/include torch/share \
+    && find mpmath networkx numpy sympy -type d -name tests -prune -exec rm -rf {} + \
+    && find . -type f \( -name '*.a' -o -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.pxd' -o -name '*.pyx' \) -delete \
+    && find . -type f -name '*.so*' ! -path '*.libs/*' ! -path './nvidia/*' ! -name '*cuda*' -exec strip --strip-unneeded {} +
+
 
 # The compiler of the C++ kernel stays behind in this stage.
 FROM dependencies AS package
@@ -37,6 +47,7 @@ RUN useradd --non-unique --uid 1000 --gid 0 --no-create-home --home-dir /tmp att
     && install -d -m 0775 /models
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=package /package /
+RUN --mount=type=bind,source=tools/sbom.py,target=/run/sbom.py /opt/venv/bin/python /run/sbom.py /usr/share/attnloss
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
