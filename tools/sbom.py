@@ -66,12 +66,12 @@ def python_packages(paths: list[str]) -> Iterator[Component]:
 def _declared(distribution: Distribution) -> tuple[tuple[str, ...], bool]:
     """The licence expression of PEP 639, else the classifiers, else the free field if it names a licence."""
     metadata = distribution.metadata
-    if expression := metadata.get("License-Expression"):
-        return (expression,), True
+    if expression := metadata.get_all("License-Expression", []):
+        return (expression[0],), True
     classifiers = [line.split(" :: ")[-1] for line in metadata.get_all("Classifier", []) if line.startswith("License")]
     if named := tuple(sorted(set(classifiers) - _VAGUE)):
         return named, False
-    field = str(metadata.get("License", "")).strip()
+    field = "".join(metadata.get_all("License", [])).strip()
     return ((field,) if field not in _VAGUE and len(field) <= _LONGEST_NAME else ()), False
 
 

@@ -1,0 +1,136 @@
+"""`--profile replicas`: several containers behind nginx, one of which dies under load and comes back."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.docker.compose import TENSORS, Compose, say, until
+
+# Debian's nginx in the base image, for where no image can be pulled; NGINX_IMAGE takes another.
+STAND_IN = """
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light >/dev/null
+"""
+CLIENTS = 4
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(scope="module")
+def proxied(compose: Compose) -> Iterator[httpx.Client]:
+    """A client of nginx, in front of three healthy containers."""
+    compose.environment.setdefault("NGINX_IMAGE", compose.stand_in("nginx", STAND_IN))
+    try:
+        compose("--profile", "replicas", "up", "--detach", "--wait", "--wait-timeout", "120", "replica", "nginx")
+        with compose.client("NGINX") as client:
+            yield client
+    except AssertionError:
+        say(compose("--profile", "replicas", "logs", "--no-color", "--tail", "50"))
+        raise
+    finally:
+        compose("--profile", "replicas", "rm", "--stop", "--force", "replica", "nginx")
+
+
+def replicas(compose: Compose) -> list[str]:
+    return (
+        compose.containers("attnloss") + compose("--profile", "replicas", "ps", "--all", "--quiet", "replica").split()
+    )
+
+
+def served(compose: Compose, container: str) -> int:
+    """Requests for attention that a container has answered, by its own count."""
+    program = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
+    metrics = compose.docker("exec", container, "python", "-c", program)
+    lines = [line for line in metrics.splitlines() if line.startswith("attnloss_requests_total")]
+    return sum(int(float(line.rpartition(" ")[2])) for line in lines if 'route="/attention"' in line)
+
+
+class Load:
+    """Clients that ask one after the other until they are told to stop, and what they got."""
+
+    def __init__(self, compose: Compose) -> None:
+        self.got: Counter[str] = Counter()
+        self.slowest_s = 0.0
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(compose,)) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, compose: Compose) -> None:
+        with compose.client("NGINX") as client:
+            while not self._over.is_set():
+                began = time.monotonic()
+                try:
+                    self.got[str(client.post("/attention", json=TENSORS).status_code)] += 1
+                except httpx.TransportError as error:
+                    self.got[repr(error)] += 1
+                self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+                time.sleep(0.005)
+
+
+def test_every_replica_serves(compose: Compose, proxied: httpx.Client) -> None:
+    for _ in range(60):
+        proxied.post("/attention", json=TENSORS).raise_for_status()
+    counts = [served(compose, container) for container in replicas(compose)]
+    say(f"requests of each replica: {counts}")
+    assert len(counts) == 3
+    assert min(counts) > 0
+
+
+def test_a_replica_killed_under_load_fails_no_request_and_serves_again_when_it_is_back(
+    compose: Compose, proxied: httpx.Client
+) -> None:
+    killed = compose("--profile", "replicas", "ps", "--quiet", "replica").split()[0]
+    with Load(compose) as load:
+        until(lambda: load.got["200"] > 100, "loaded")
+        compose.docker("kill", killed)
+        after = load.got["200"]
+        until(lambda: load.got["200"] > after + 300, "serving without it")
+        compose.docker("start", killed)
+        until(lambda: compose.state(killed)["Health"]["Status"] == "healthy", "healthy again")  # type: ignore[index]
+        before = served(compose, killed)
+        back_s = until(lambda: served(compose, killed) > before, "serving again", within_s=10)
+    say(f"answers {dict(load.got)}, slowest {load.slowest_s:.2f} s, back {back_s:.1f} s after it was healthy")
+    assert set(load.got) == {"200"}
+
+
+def test_a_large_body_and_its_request_id_reach_a_replica(proxied: httpx.Client) -> None:
+    vector = [[0.123456789] * 64] * 4000
+    body = {"query": vector, "key": vector[:2], "return": ["entropy"]}
+    answer = proxied.post("/attention", json=body, headers={"X-Request-ID": "through-nginx"}).raise_for_status()
+    assert len(answer.json()["entropy"]) == 4000
+    assert answer.headers["x-request-id"] == "through-nginx"
+
+
+def test_a_failure_of_the_service_reaches_the_client_as_it_is(proxied: httpx.Client) -> None:
+    answer = proxied.post("/attention", json={"query": [[1]], "key": [[1, 2]], "return": ["entropy"]})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_nginx_keeps_the_metrics_of_single_replicas_to_prometheus(proxied: httpx.Client) -> None:
+    assert proxied.get("/metrics").status_code == 404
+
+
+def test_without_any_replica_it_says_503_in_the_words_of_the_path(compose: Compose, proxied: httpx.Client) -> None:
+    compose("--profile", "replicas", "stop", "--timeout", "5", "attnloss", "replica")
+    paths = ("/attention", "/v2/models/attention/infer", "/v1/completions")
+    answers = [proxied.post(path, json=TENSORS, headers={"X-Request-ID": "lost"}) for path in paths]
+    for answer in answers:
+        told = (answer.status_code, answer.headers["retry-after"], answer.headers["x-request-id"])
+        assert told == (503, "1", "lost")
+    problem, oip, openai = (answer.json() for answer in answers)
+    assert (problem["type"], problem["request_id"]) == ("urn:attnloss:problem:unavailable", "lost")
+    assert oip == {"error": problem["detail"]}
+    assert openai["error"]["message"] == problem["detail"]
