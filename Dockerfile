@@ -18,7 +18,7 @@ RUN if [ -n "$TORCH_INDEX_URL" ]; then \
     && /opt/tools/bin/pip --python /opt/venv/bin/python install -c constraints.txt torch
 
 COPY pyproject.toml ./
-RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+RUN python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies'].get('otel', ()), sep='\n')" > requirements.txt \
     && /opt/tools/bin/pip --python /opt/venv/bin/python install -c constraints.txt -r requirements.txt
 
 # Nothing here runs in the service: tests and their programs, headers and sources for compilers, symbols for debuggers.
