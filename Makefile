@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 INSTALLED := $(VENV)/.installed
 NATIVE := $(VENV)/.native
 
-.PHONY: help native serve test chaos check examples examples-full bench bench-report docker-test clean
+.PHONY: help native serve test chaos check examples examples-full bench bench-report docker-test sbom clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -62,6 +62,12 @@ chaos: $(INSTALLED) $(NATIVE)  ## kill, overload and starve real servers; writes
 
 docker-test: $(INSTALLED)  ## build the image, run it, call it, stop it
 	$(BIN)/python -m pytest -m docker -s tests/docker $(ARGS)
+
+sbom:  ## build the image and copy its bill of materials and licences into build/sbom
+	docker compose build attnloss
+	rm -rf build/sbom && mkdir -p build
+	container=$$(docker create $${ATTNLOSS_IMAGE:-attnloss:cpu}) && \
+	docker cp $$container:/usr/share/attnloss build/sbom; status=$$?; docker rm $$container >/dev/null; exit $$status
 
 clean:  ## delete .venv, builds and caches
 	rm -rf attnloss/kernels/_native.so $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

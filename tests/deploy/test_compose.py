@@ -1,4 +1,4 @@
-"""docker-compose.yml, read without Docker: every service is locked down, local, and set with settings that there are."""
+"""docker-compose.yml, read without Docker: services are locked down, local, and set by settings that there are."""
 
 import re
 from typing import Any

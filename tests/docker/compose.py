@@ -13,7 +13,8 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = f"attnloss-test-{os.getpid()}"
-PUBLISHED = ("ATTNLOSS", "NGINX", "PROMETHEUS")
+PUBLISHED = {"ATTNLOSS": 8000, "NGINX": 8080, "PROMETHEUS": 9090, "GRAFANA": 3000}
+"""Ports as docker-compose.yml has them; the tests take others."""
 
 QUERY = [[1.0, 0.0], [0.0, 1.0]]
 TENSORS = {"query": QUERY, "key": QUERY, "value": QUERY}
@@ -37,13 +38,14 @@ class Compose:
         self.ports = dict(zip(PUBLISHED, free_ports(len(PUBLISHED)), strict=True))
         self.image = f"{PROJECT}:cpu"
         # TORCH_INDEX_URL is empty unless it is given: torch comes from where pip takes the rest.
-        own = {"ATTNLOSS_IMAGE": self.image, "TORCH_INDEX_URL": os.environ.get("TORCH_INDEX_URL", "")}
+        own = {"COMPOSE_PROJECT_NAME": PROJECT, "ATTNLOSS_IMAGE": self.image}
+        own |= {"TORCH_INDEX_URL": os.environ.get("TORCH_INDEX_URL", "")}
         own |= {f"{name}_PUBLISH_PORT": str(port) for name, port in self.ports.items()}
         self.environment = os.environ | own
 
     def __call__(self, *arguments: str) -> str:
         """Run one compose command; what it printed, or a failure that shows it."""
-        return self.docker("compose", "--project-name", PROJECT, *arguments)
+        return self.docker("compose", *arguments)
 
     def docker(self, *arguments: str, stdin: str = "") -> str:
         """Run one docker command likewise."""

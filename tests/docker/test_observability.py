@@ -3,9 +3,7 @@
 Grafana's image cannot be built from Debian's packages: its files are checked in tests/deploy.
 """
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,26 +11,12 @@ import pytest
 
 from tests.docker.compose import TENSORS, Compose, say, until
 
-# The machine's own Prometheus in the base image, for where no image can be pulled; PROMETHEUS_IMAGE takes another.
-STAND_IN = """
-COPY --from=host0 prometheus /bin/
-RUN install -d -o 65534 -g 65534 /prometheus
-USER 65534:65534
-ENTRYPOINT ["/bin/prometheus"]
-"""
-
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture(scope="module")
-def prometheus(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def prometheus(compose: Compose, observability_images: None) -> Iterator[httpx.Client]:
     """A client of the Prometheus that the profile starts."""
-    if "PROMETHEUS_IMAGE" not in compose.environment:
-        found = shutil.which("prometheus")
-        assert found, "neither PROMETHEUS_IMAGE is set nor is there a prometheus on this machine (Debian: prometheus)"
-        folder = tmp_path_factory.mktemp("prometheus")
-        shutil.copy(Path(found).resolve(), folder / "prometheus")
-        compose.environment["PROMETHEUS_IMAGE"] = compose.stand_in("prometheus", STAND_IN, folder)
     try:
         compose("--profile", "observability", "up", "--detach", "prometheus")
         with compose.client("PROMETHEUS") as client:

@@ -1,28 +1,19 @@
 """`--profile replicas`: several containers behind nginx, one of which dies under load and comes back."""
 
-import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.docker.compose import TENSORS, Compose, say, until
-
-# Debian's nginx in the base image, for where no image can be pulled; NGINX_IMAGE takes another.
-STAND_IN = """
-RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light >/dev/null
-"""
-CLIENTS = 4
+from tests.docker.load import Load
 
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture(scope="module")
-def proxied(compose: Compose) -> Iterator[httpx.Client]:
+def proxied(compose: Compose, nginx_image: None) -> Iterator[httpx.Client]:
     """A client of nginx, in front of three healthy containers."""
-    compose.environment.setdefault("NGINX_IMAGE", compose.stand_in("nginx", STAND_IN))
     try:
         compose("--profile", "replicas", "up", "--detach", "--wait", "--wait-timeout", "120", "replica", "nginx")
         with compose.client("NGINX") as client:
@@ -46,37 +37,6 @@ def served(compose: Compose, container: str) -> int:
     metrics = compose.docker("exec", container, "python", "-c", program)
     lines = [line for line in metrics.splitlines() if line.startswith("attnloss_requests_total")]
     return sum(int(float(line.rpartition(" ")[2])) for line in lines if 'route="/attention"' in line)
-
-
-class Load:
-    """Clients that ask one after the other until they are told to stop, and what they got."""
-
-    def __init__(self, compose: Compose) -> None:
-        self.got: Counter[str] = Counter()
-        self.slowest_s = 0.0
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(compose,)) for _ in range(CLIENTS)]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, compose: Compose) -> None:
-        with compose.client("NGINX") as client:
-            while not self._over.is_set():
-                began = time.monotonic()
-                try:
-                    self.got[str(client.post("/attention", json=TENSORS).status_code)] += 1
-                except httpx.TransportError as error:
-                    self.got[repr(error)] += 1
-                self.slowest_s = max(self.slowest_s, time.monotonic() - began)
-                time.sleep(0.005)
 
 
 def test_every_replica_serves(compose: Compose, proxied: httpx.Client) -> None:
