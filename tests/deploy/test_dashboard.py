@@ -37,6 +37,10 @@ def test_grafanas_types_know_every_field_of_the_dashboard() -> None:
     assert unknown == []
 
 
+def test_a_field_that_grafana_does_not_know_is_found() -> None:
+    assert lost({"panels": [{"titel": "x"}]}, {"panels": [{}]}) == [".panels[0].titel: 'x'"]
+
+
 def test_every_panel_has_an_id_of_its_own_and_none_covers_another() -> None:
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)

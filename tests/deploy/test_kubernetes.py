@@ -1,6 +1,7 @@
 """The Kubernetes manifests as kustomize renders them: valid, locked down, and in agreement with the service."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,14 @@ def test_keys_come_from_the_mounted_secret_or_not_at_all(
     mounts = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in secrets]
     files = [entry["value"] for entry in container.get("env", []) if entry["name"] == "ATTNLOSS_API_KEYS_FILE"]
     assert [Path(file).parent for file in files] == [Path(mount) for mount in mounts]
+
+
+def test_the_overlay_that_the_page_shows_renders(tmp_path: Path) -> None:
+    (shown,) = [
+        snippet for snippet in re.findall(r"```yaml\n(.*?)```", OPERATIONS, re.DOTALL) if "Kustomization" in snippet
+    ]
+    here = shown.replace("../attnloss/deploy", os.path.relpath(DEPLOY, tmp_path))
+    (tmp_path / "kustomization.yaml").write_text(here)
+    rendered = list(yaml.safe_load_all(kustomize(tmp_path)))
+    (deployment,) = [document for document in rendered if document["kind"] == "Deployment"]
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/attnloss:0.1.0"
