@@ -18,7 +18,7 @@ RUN if [ -n "$TORCH_INDEX_URL" ]; then \
     && /opt/tools/bin/pip --python /opt/venv/bin/python install -c constraints.txt torch
 
 COPY pyproject.toml ./
-RUN python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies'].get('otel', ()), sep='\n')" > requirements.txt \
+RUN python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['otel'], sep='\n')" > requirements.txt \
     && /opt/tools/bin/pip --python /opt/venv/bin/python install -c constraints.txt -r requirements.txt
 
 # Nothing here runs in the service: tests and their programs, headers and sources for compilers, symbols for debuggers.
@@ -59,6 +59,6 @@ WORKDIR /tmp
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 # No proxy: the environment of a container may name one, and it would be asked for 127.0.0.1.
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-I", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['ATTNLOSS_PORT'] + '/health/ready', timeout=4)"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --start-interval=1s --retries=3 CMD ["python", "-I", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['ATTNLOSS_PORT'] + '/health/ready', timeout=4)"]
 ENTRYPOINT ["attnloss"]
 CMD ["serve"]
