@@ -47,13 +47,13 @@ RUN useradd --non-unique --uid 1000 --gid 0 --no-create-home --home-dir /tmp att
     && install -d -m 0775 /models
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=package /package /
-RUN --mount=type=bind,source=tools/sbom.py,target=/run/sbom.py /opt/venv/bin/python /run/sbom.py /usr/share/attnloss
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     ATTNLOSS_HOST=0.0.0.0 \
     ATTNLOSS_PORT=8000 \
     HF_HOME=/models
+RUN --mount=type=bind,source=tools/sbom.py,target=/run/sbom.py python /run/sbom.py /usr/share/attnloss
 USER 1000:0
 WORKDIR /tmp
 EXPOSE 8000

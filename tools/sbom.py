@@ -52,15 +52,12 @@ class Component:
 
 
 def python_packages(paths: list[str]) -> Iterator[Component]:
-    """Every distribution on these paths, once."""
-    seen = set()
+    """Every distribution on these paths."""
     for distribution in distributions(path=paths):
         name = re.sub(r"[-_.]+", "-", distribution.name).lower()
-        if name not in seen:
-            seen.add(name)
-            licences, expression = _declared(distribution)
-            purl = f"pkg:pypi/{name}@{quote(distribution.version)}"
-            yield Component("library", name, distribution.version, purl, licences, expression)
+        licences, expression = _declared(distribution)
+        purl = f"pkg:pypi/{name}@{quote(distribution.version)}"
+        yield Component("library", name, distribution.version, purl, licences, expression)
 
 
 def _declared(distribution: Distribution) -> tuple[tuple[str, ...], bool]:
@@ -138,7 +135,9 @@ def licence_list(parts: list[Component]) -> str:
 def main(folder: Path) -> None:
     """Write both files of the environment that runs this."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts = components(Path("/"), [path for path in sys.path if path.endswith("site-packages")])
+    own = [path for path in sys.path if path.endswith("site-packages")]
+    of_the_base = map(str, Path("/").glob("usr/local/lib/python3*/site-packages"))
+    parts = components(Path("/"), [*own, *of_the_base])
     (folder / "sbom.cdx.json").write_text(json.dumps(cyclonedx(parts), indent=1) + "\n")
     (folder / "licences.txt").write_text(licence_list(parts))
 
