@@ -61,6 +61,14 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def modules(browser: Browser, site: Server) -> Page:
+    """A page of the service's own, from which its modules can be imported."""
+    page = browser.new_page()
+    page.goto(f"http://127.0.0.1:{site.port}/static/icon.svg")
+    return page
+
+
 @pytest.fixture
 def console(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """What went wrong in the page; a test that makes requests fail takes those lines out."""

@@ -25,8 +25,9 @@ class Opener:
 
 
 def settled(page: Page) -> None:
-    """Until the text's answer and its map are there."""
+    """Until the text's answer and all of its parts are there."""
     expect(page.locator("#text-results")).to_have_attribute("aria-busy", "false", timeout=PATIENCE_MS)
+    expect(page.locator("#text-results [aria-busy=true]")).to_have_count(0, timeout=PATIENCE_MS)
     expect(page.locator("#text-status")).to_have_text(re.compile(r"ms ·"))
     expect(page.locator(f"#map {DRAWN}")).to_be_visible()
 
@@ -43,3 +44,10 @@ def type_text(page: Page, text: str) -> None:
 
 def tokens(page: Page, of: str = "#tokens") -> list[str]:
     return page.locator(f"{of} [role=option]").all_inner_texts()
+
+
+def run(modules: Page, module: str, expression: str, argument: Any = None) -> Any:
+    """The expression with the module's exports as `m` and the argument as `x`."""
+    return modules.evaluate(
+        f"async x => {{ const m = await import('/static/js/{module}'); return {expression}; }}", argument
+    )

@@ -2,30 +2,14 @@
 
 import io
 import json
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 from safetensors.torch import save
 
-from tests.serving import Server
-
-
-@pytest.fixture(scope="module")
-def modules(browser: Browser, site: Server) -> Page:
-    """A page of the service's own, from which its modules can be imported."""
-    page = browser.new_page()
-    page.goto(f"http://127.0.0.1:{site.port}/static/icon.svg")
-    return page
-
-
-def run(modules: Page, module: str, expression: str, argument: Any = None) -> Any:
-    """The expression with the module's exports as `m` and the argument as `x`."""
-    return modules.evaluate(
-        f"async x => {{ const m = await import('/static/js/{module}'); return {expression}; }}", argument
-    )
+from tests.page.opening import run
 
 
 @pytest.mark.parametrize("text", ["plain", "👩‍👩‍👧 é 💩", "a💩b", "e\u0301", ""])

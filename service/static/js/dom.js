@@ -31,6 +31,9 @@ export const byId = (id) => document.getElementById(id);
 /** Show or hide by the attribute that assistive technology knows. */
 export const show = (element, visible) => element.toggleAttribute("hidden", !visible);
 
+/** Whether what an element shows is still on its way. */
+export const busy = (element, is) => element.setAttribute("aria-busy", String(is));
+
 /** A function that runs `action` once calls have paused for so long; `.now()` runs it at once, `.stop()` never. */
 export function debounced(action, delay) {
   let timer = 0;

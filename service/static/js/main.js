@@ -18,6 +18,12 @@ function theme(chosen) {
   byId("theme").setAttribute("aria-pressed", String(shade === "dark"));
 }
 
+/** What scripts draw takes its colours from the theme when it is drawn. */
+function repaint() {
+  for (const map of [text.map.map, ...text.compare.maps, tensors.results.map]) if (map.shown) map.draw();
+  if (text.map.source) text.map.drawHeadView();
+}
+
 function showTab() {
   for (const name of TABS) {
     const chosen = state.tab === name;
@@ -63,10 +69,9 @@ byId("theme").addEventListener("click", () => {
   const shade = document.documentElement.dataset.shade === "dark" ? "light" : "dark";
   kept(THEME, shade);
   theme(shade);
-  for (const map of [text.map.map, ...text.compare.maps, tensors.results.map]) if (map.shown) map.draw();
-  if (text.map.source) text.map.drawHeadView();
+  repaint();
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(kept(THEME)));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (theme(kept(THEME)), repaint()));
 
 for (const name of TABS) byId(`tab-${name}`).addEventListener("click", () => set({ tab: name }));
 byId("tab-text").parentElement.addEventListener("keydown", (event) => {

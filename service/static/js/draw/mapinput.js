@@ -2,13 +2,19 @@
 
 /** @typedef {import("./heatmap.js").HeatMap} HeatMap */
 
-/** The cell under a pointer. @param {HeatMap} map @returns {[number, number] | null} */
+/** The cell under a pointer; of a block the one that gives it its colour. @param {HeatMap} map @returns {[number, number] | null} */
 function cellAt(map, event) {
   const box = map.canvas.getBoundingClientRect();
-  const q = map.top + Math.floor((event.clientY - box.top - map.gutter) / map.cell);
-  const k = map.left + Math.floor((event.clientX - box.left - map.gutter) / map.cell);
-  const { rows, columns } = map.shown.source;
-  return q >= map.top && k >= map.left && q < rows && k < columns ? [q, k] : null;
+  const { block } = map;
+  const q = map.top + block * Math.floor((event.clientY - box.top - map.gutter) / (map.cell * block));
+  const k = map.left + block * Math.floor((event.clientX - box.left - map.gutter) / (map.cell * block));
+  const { source } = map.shown;
+  if (q < map.top || k < map.left || q >= source.rows || k >= source.columns) return null;
+  const peak = source.peak(block, q, k);
+  for (let row = q; row < Math.min(q + block, source.rows); row += 1) {
+    for (let column = k; column < Math.min(k + block, source.columns); column += 1) if (source.get(row, column) === peak) return [row, column];
+  }
+  return [q, k];
 }
 
 /** @param {HeatMap} map */
@@ -43,6 +49,7 @@ export function listen(map) {
     map.options.pick?.(...cell);
   });
   canvas.addEventListener("pointercancel", () => (drag = null));
+  canvas.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && map.leave());
   canvas.addEventListener("keydown", (event) => map.shown && press(map, event));
   const wheel = (event) => {
     if (!event.ctrlKey || !map.shown) return;
@@ -57,7 +64,7 @@ function press(map, event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const { rows, columns } = map.shown.source;
   const [q, k] = map.cursor;
-  const far = event.shiftKey ? 10 : 1;
+  const far = (event.shiftKey ? 10 : 1) * map.block;
   const moves = { ArrowUp: [-far, 0], ArrowDown: [far, 0], ArrowLeft: [0, -far], ArrowRight: [0, far] };
   if (event.key in moves) {
     event.preventDefault();

@@ -3,7 +3,31 @@
 import { s } from "../dom.js";
 
 const WIDTH = 720;
+const LEAST_WIDTH = 240;
+/** Room of a number at an axis. */
+const MARK = 110;
+const MOST_BAR = 64;
 const FONT = "ui-sans-serif, system-ui, sans-serif";
+
+/**
+ * A plot as wide as its place, drawn again when that changes.
+ * @param {HTMLElement} host @param {(width: number) => SVGElement} draw
+ */
+export function fitted(host, draw) {
+  let [shown, drawn] = [null, 0];
+  const fit = (width) => {
+    if (width === drawn) return;
+    shown = draw(Math.max(LEAST_WIDTH, width));
+    drawn = width;
+    host.replaceChildren(shown);
+  };
+  const observer = new ResizeObserver(() => {
+    if (shown.parentElement !== host) observer.disconnect();
+    else if (host.clientWidth) fit(host.clientWidth);
+  });
+  fit(host.clientWidth || WIDTH);
+  observer.observe(host);
+}
 
 /** Round numbers that cut a range into a few parts. @param {number} low @param {number} high */
 export function ticks(low, high, about = 6) {
@@ -20,14 +44,14 @@ export function ticks(low, high, about = 6) {
 
 /**
  * The given order among its shuffles: a dot for each, the given one larger and named.
- * @param {{given: number, others: {text: string, value: number}[], givenName: string, unit: string, label: string}} data
+ * @param {{given: number, others: {text: string, value: number}[], givenName: string, unit: string, label: string, width?: number}} data
  * @param {(index: number) => void} [hover] −1 is the given order
  */
-export function stripPlot({ given, others, givenName, unit, label }, hover) {
+export function stripPlot({ given, others, givenName, unit, label, width = WIDTH }, hover) {
   const values = [given, ...others.map((other) => other.value)];
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const pad = (high - low || 1) * 0.06;
-  const x = (value) => 30 + ((value - low + pad) / (high - low + 2 * pad)) * (WIDTH - 60);
+  const x = (value) => 30 + ((value - low + pad) / (high - low + 2 * pad)) * (width - 60);
   const lanes = [0, 1, -1, 2, -2, 3, -3];
   /** @type {number[][]} */
   const taken = lanes.map(() => []);
@@ -49,17 +73,17 @@ export function stripPlot({ given, others, givenName, unit, label }, hover) {
   });
   const at = x(given);
   const axis = 126;
-  const marks = ticks(low - pad, high + pad).filter((value) => x(value) > 20 && x(value) < WIDTH - 20);
-  const anchor = at < 120 ? "start" : at > WIDTH - 120 ? "end" : "middle";
+  const marks = ticks(low - pad, high + pad, width / MARK).filter((value) => x(value) > 20 && x(value) < width - 20);
+  const anchor = at < 120 ? "start" : at > width - 120 ? "end" : "middle";
   return s(
     "svg",
-    { viewBox: `0 0 ${WIDTH} 160`, width: WIDTH, height: 160, role: "img", "aria-label": label, class: "plot", "font-family": FONT },
-    s("line", { x1: 20, x2: WIDTH - 20, y1: axis, y2: axis, stroke: "currentColor", "stroke-opacity": 0.4 }),
+    { viewBox: `0 0 ${width} 160`, width, height: 160, role: "img", "aria-label": label, class: "plot", "font-family": FONT },
+    s("line", { x1: 20, x2: width - 20, y1: axis, y2: axis, stroke: "currentColor", "stroke-opacity": 0.4 }),
     marks.map((value) => [
       s("line", { x1: x(value), x2: x(value), y1: axis, y2: axis + 5, stroke: "currentColor", "stroke-opacity": 0.6 }),
       s("text", { x: x(value), y: axis + 20, "text-anchor": "middle", "font-size": 13, fill: "currentColor" }, String(value)),
     ]),
-    s("text", { x: WIDTH - 20, y: axis - 8, "text-anchor": "end", "font-size": 13, fill: "currentColor" }, unit),
+    s("text", { x: width - 20, y: axis - 8, "text-anchor": "end", "font-size": 13, fill: "currentColor" }, unit),
     dots,
     s("line", { x1: at, x2: at, y1: 26, y2: axis, stroke: "#d9480f", "stroke-width": 2 }),
     s("circle", { cx: at, cy: 78, r: 8, fill: "#d9480f" }),
@@ -69,23 +93,23 @@ export function stripPlot({ given, others, givenName, unit, label }, hover) {
 
 /**
  * One bar for each place, up from zero or down from it.
- * @param {{values: ArrayLike<number | null>, label: string, name: (i: number) => string, unit?: string}} data
+ * @param {{values: ArrayLike<number | null>, label: string, name: (i: number) => string, unit?: string, width?: number}} data
  * @param {(index: number) => void} [hover]
  */
-export function bars({ values, label, name, unit = "" }, hover) {
+export function bars({ values, label, name, unit = "", width = WIDTH }, hover) {
   const list = Array.from(values);
   const finite = list.filter((value) => Number.isFinite(value));
   const [low, high] = [Math.min(0, ...finite), Math.max(0, ...finite)];
   const span = high - low || 1;
   const [left, top, height] = [52, 10, 110];
-  const width = Math.min(46, (WIDTH - left - 8) / Math.max(1, list.length));
+  const each = Math.min(MOST_BAR, (width - left - 8) / Math.max(1, list.length));
   const y = (value) => top + ((high - value) / span) * height;
   const drawn = list.map((value, i) => {
     if (!Number.isFinite(value)) return null;
     const bar = s(
       "rect",
       {
-        x: (left + i * width + width * 0.08).toFixed(2), width: Math.max(0.5, width * 0.84).toFixed(2),
+        x: (left + i * each + each * 0.08).toFixed(2), width: Math.max(0.5, each * 0.84).toFixed(2),
         y: Math.min(y(0), y(value)).toFixed(2), height: Math.max(1, Math.abs(y(value) - y(0))).toFixed(2), fill: "#3b6fb6",
       },
       list.length <= 512 && s("title", {}, `${name(i)}: ${value.toPrecision(4)} ${unit}`),
@@ -93,18 +117,18 @@ export function bars({ values, label, name, unit = "" }, hover) {
     if (hover) bar.addEventListener("pointerenter", () => hover(i));
     return bar;
   });
-  const named = width >= 26;
+  const named = each >= 26;
   return s(
     "svg",
-    { viewBox: `0 0 ${WIDTH} 150`, width: WIDTH, height: 150, role: "img", "aria-label": label, class: "plot", "font-family": FONT },
+    { viewBox: `0 0 ${width} 150`, width, height: 150, role: "img", "aria-label": label, class: "plot", "font-family": FONT },
     ticks(low, high, 3).map((value) => [
-      s("line", { x1: left, x2: WIDTH - 4, y1: y(value), y2: y(value), stroke: "currentColor", "stroke-opacity": 0.18 }),
+      s("line", { x1: left, x2: width - 4, y1: y(value), y2: y(value), stroke: "currentColor", "stroke-opacity": 0.18 }),
       s("text", { x: left - 6, y: y(value), "text-anchor": "end", "dominant-baseline": "central", "font-size": 12, fill: "currentColor" }, String(value)),
     ]),
     drawn,
     named &&
       list.map((_, i) =>
-        s("text", { x: left + (i + 0.5) * width, y: 138, "text-anchor": "middle", "font-size": 12, fill: "currentColor" }, [...name(i)].slice(0, 6).join("")),
+        s("text", { x: left + (i + 0.5) * each, y: 138, "text-anchor": "middle", "font-size": 12, fill: "currentColor" }, [...name(i)].slice(0, 6).join("")),
       ),
   );
 }

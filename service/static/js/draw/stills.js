@@ -20,11 +20,11 @@ export function tokensStill(chips, wide = 900) {
     const width = pen.measureText(text).width + 12;
     if (x + width > wide - 10) [x, y] = [10, y + 32];
     const back = chip.style.background || "none";
-    const ink = chip.style.color || "#333333";
+    const ink = chip.style.color || "currentColor";
     const group = s(
       "g",
       {},
-      s("rect", { x, y, width, height: 28, rx: 4, fill: back, stroke: back === "none" ? "#999999" : "none" }),
+      s("rect", { x, y, width, height: 28, rx: 4, fill: back, stroke: back === "none" ? "currentColor" : "none", "stroke-opacity": 0.5 }),
       s("text", { x: x + 6, y: y + 19, fill: ink, "font-size": 16 }, text),
     );
     x += width + 3;

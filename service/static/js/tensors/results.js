@@ -75,7 +75,8 @@ export class TensorResults {
       const { shape, data } = this.#part(answer.weights, 2);
       return Source.whole(shape[0], shape[1], data);
     }
-    return new Source(made.n, made.m, async (...window) => {
+    return new Source(made.n, made.m, async (q0, q1, k0, k1) => {
+      const window = [q0, q1, k0, k1];
       const name = window.join();
       if (!this.#windows.has(name)) {
         const asked = call("attention", windowBody(made.body, window)).then(({ weights }) => weights);
