@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, sync_playwright
 FOLDER = Path(__file__).parents[1] / "docs" / "images" / "page"
 PORT = 8765
 READY_WITHIN_S = 120.0
-SETTLED = "#text-results[aria-busy=false] #map canvas[data-complete]"
+SETTLED = "#text-results[aria-busy=false]:not(:has([aria-busy=true])) #map canvas[data-complete]"
 TEXT = "Alice told Bob that Carol had seen him, and he told Alice that he had seen Carol."
 
 

@@ -77,6 +77,13 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, site: Server, tab
     page.close()
 
 
+def test_names_in_the_head_view_are_read_on_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.wait_for_function("document.querySelector('#headview svg').viewBox.baseVal.width < 360")
+    heights = page.locator("#headview text").evaluate_all("all => all.map(e => e.getBoundingClientRect().height)")
+    assert min(heights) > 12
+
+
 def test_the_interface_is_chinese_where_that_is_preferred_or_chosen(browser: Browser, site: Server) -> None:
     page = browser.new_page(locale="zh-CN")
     page.goto(f"http://127.0.0.1:{site.port}/")

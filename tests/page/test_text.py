@@ -102,6 +102,19 @@ def test_parameters_of_a_loss_can_be_set(page: Page) -> None:
     assert asked.value.post_data_json["losses"] == [{"name": "renyi", "alpha": 3}]
 
 
+def test_the_keys_of_a_target_can_be_listed(page: Page, site: Server) -> None:
+    page.select_option("#measure", "cross_entropy")
+    page.select_option("#measure-params [name=target]", "list")
+    keys = page.locator("#measure-params [name=keys]")
+    expect(keys).to_have_value("0 0 1 2")
+    with page.expect_response(lambda response: "[0,0,0,3]" in (response.request.post_data or "")) as answered:
+        keys.fill("0, 0, 0, 3")
+        keys.blur()
+    asked = {"text": TEXT, "losses": [{"name": "cross_entropy", "target": [0, 0, 0, 3]}], "return": []}
+    expected = site.post("/loss", asked)["results"][0]["layers"][0]["losses"]
+    assert answered.value.json()["results"][0]["layers"][0]["losses"] == expected
+
+
 def test_every_loss_that_is_offered_is_answered(page: Page) -> None:
     names = page.locator("#measure option").all_inner_texts()
     assert len(names) > 18

@@ -1,47 +1,60 @@
 /** What else the model expected at the place of the pinned token. */
 
-import { Latest, call } from "../api.js";
+import { call } from "../api.js";
 import { byId, h } from "../dom.js";
 import { number, t } from "../i18n.js";
 import { labels, short } from "./codepoints.js";
+import { Part } from "./part.js";
 import { alternatives } from "./requests.js";
 import { percent } from "./tokens.js";
 
 export class Alternatives {
-  #latest = new Latest();
+  /** The result whose alternatives are under way: they come for all of its tokens at once. */
+  #asked = null;
 
   constructor(page) {
     this.page = page;
+    this.part = new Part(page, "alternatives", byId("alternatives"));
   }
 
   /** With a short text they have come; for a long one they are asked for only now. */
-  async show() {
-    const { page } = this;
-    const { read, result, state } = page;
+  show() {
+    const { read, result, state } = this.page;
     const host = byId("alternatives");
     const at = state.token;
     const tokens = result?.target_tokens ?? result?.tokens;
     const note = (key) => h("p", { class: "note" }, t(key));
+    if (this.#asked !== result) this.#stop();
     if (at < 0 || !tokens?.[at]) return host.replaceChildren(note("alternatives.hint"));
     const offsets = result.target_offsets ?? result.offsets;
     const title = h("h3", { dir: "auto" }, `“${short(labels(tokens, offsets)[at], 30)}”`, h("small", {}, ` ${t("token.at", { at })}`));
     if (!read.scores) return host.replaceChildren(title, note("alternatives.encoder"));
     if (!result.alternatives) {
       host.replaceChildren(title, note("status.working"));
-      const { path, body } = alternatives(read);
-      try {
-        const answer = await this.#latest.run((signal) => call(path, body, { signal, waiting: page.waiting }));
-        if (!answer || result !== page.result) return undefined;
-        result.alternatives = answer.results[0].alternatives;
-      } catch (error) {
-        return page.fail("text", error, () => this.show());
-      }
-      if (state.token !== at) return this.show();
+      return this.#asked ? undefined : this.#ask();
     }
     const logProb = result.log_probs?.[at] ?? null;
     const nats = logProb !== null && h("p", {}, t("token.nats", { nats: number(-logProb) }));
-    host.replaceChildren(title, nats || "", alternativeList(result.alternatives[at], tokens[at], logProb));
-    return undefined;
+    return host.replaceChildren(title, nats || "", alternativeList(result.alternatives[at], tokens[at], logProb));
+  }
+
+  #stop() {
+    this.part.stop();
+    this.#asked = null;
+  }
+
+  async #ask() {
+    const { read, result } = this.page;
+    this.#asked = result;
+    const { path, body } = alternatives(read);
+    const ask = async (options) => (await call(path, body, options)).results[0].alternatives;
+    const draw = (came) => {
+      result.alternatives = came;
+      this.show();
+    };
+    if ((await this.part.run(ask, draw, () => this.show())) !== false) return;
+    this.#asked = null;
+    byId("alternatives").replaceChildren();
   }
 }
 

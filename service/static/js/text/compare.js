@@ -1,11 +1,12 @@
 /** Two heads, two texts or two models side by side, and how far their maps are apart. */
 
-import { Latest, call } from "../api.js";
+import { call } from "../api.js";
 import { byId, h, show } from "../dom.js";
 import { HeatMap } from "../draw/heatmap.js";
-import { bars } from "../draw/plots.js";
+import { bars, fitted } from "../draw/plots.js";
 import { number, t } from "../i18n.js";
 import { labels, short } from "./codepoints.js";
+import { Part } from "./part.js";
 import { comparing, place, reading, scoring, sides } from "./requests.js";
 import { percent } from "./tokens.js";
 import { divergences, headSource } from "./weights.js";
@@ -14,12 +15,13 @@ import { divergences, headSource } from "./weights.js";
 const QUERIES = { causal: 256, whole: 64 };
 
 export class Comparison {
-  #latest = new Latest();
   found = null;
 
   constructor(page) {
     this.page = page;
-    const map = (id) => new HeatMap(byId(id), { label: t("map.title"), words: t, failed: (error) => page.fail("compare", error) });
+    this.part = new Part(page, "compare", byId("compare-body"));
+    const failed = (error) => page.fail("compare", error, () => this.maps.forEach((map) => map.draw()));
+    const map = (id) => new HeatMap(byId(id), { label: t("map.title"), words: t, failed });
     this.maps = [map("map-a"), map("map-b")];
     for (const [id, name] of [["layer2", "layer2"], ["head2", "head2"]]) {
       byId(id).addEventListener("change", (event) => page.set({ [name]: Number(event.target.value) }));
@@ -34,7 +36,8 @@ export class Comparison {
 
   /** Reading and place of the second map. */
   #second() {
-    const { state, read, models } = this.page;
+    const { state, read } = this.page;
+    const models = this.page.models.all;
     const mode = state.compare;
     const model = mode === "models" ? (models.find((one) => one.name === state.model2) ?? models.find((one) => one.name !== read.model.name) ?? read.model) : read.model;
     const second = reading({ text: mode === "texts" ? state.text2 : state.text, target: state.target, site: read.site }, model);
@@ -45,7 +48,7 @@ export class Comparison {
 
   /** The controls as the state has them. */
   controls(second = this.#second()) {
-    const { state, models } = this.page;
+    const { state } = this.page;
     const mode = state.compare;
     for (const input of byId("compare-modes").querySelectorAll("input")) input.checked = input.value === mode;
     show(byId("compare-body"), mode !== "");
@@ -56,7 +59,7 @@ export class Comparison {
     byId("layer2").replaceChildren(...options(second.shape.layers, second.layer));
     byId("head2").replaceChildren(...options(second.shape.heads, second.head));
     byId("model2").replaceChildren(
-      ...models.map((one) => h("option", { value: one.name, selected: one.name === second.read.model.name, disabled: one.state === "failed" }, one.name)),
+      ...this.page.models.all.map((one) => h("option", { value: one.name, selected: one.name === second.read.model.name, disabled: one.state === "failed" }, one.name)),
     );
     if (byId("text2").value !== state.text2) byId("text2").value = state.text2;
   }
@@ -64,7 +67,7 @@ export class Comparison {
   async load() {
     const { state } = this.page;
     this.found = null;
-    this.#latest.stop();
+    this.part.stop();
     const second = this.#second();
     this.controls(second);
     if (!state.compare) return;
@@ -74,15 +77,13 @@ export class Comparison {
     show(byId("compare-maps"), !empty);
     byId("compare-numbers").replaceChildren();
     if (empty) return;
-    try {
-      const done = await this.#latest.run((signal) => this.#fetch(second, { signal, waiting: this.page.waiting }));
-      if (!done) return;
-      this.found = done;
+    const draw = (found) => {
+      this.found = found;
       this.draw();
-    } catch (error) {
-      byId("compare-says").textContent = "";
-      this.page.fail("compare", error, () => this.load());
-    }
+    };
+    if ((await this.part.run((options) => this.#fetch(second, options), draw, () => this.load())) !== false) return;
+    byId("compare-says").textContent = "";
+    show(byId("compare-maps"), false);
   }
 
   async #fetch(second, options) {
@@ -105,9 +106,10 @@ export class Comparison {
   /** KL and Jensen-Shannon per query; a word why not where there are none. */
   async #apart(first, second, options) {
     const { rows, columns } = first.source;
-    if (rows !== second.source.rows || columns !== second.source.columns) return { why: "compare.sizes" };
-    const names = (one) => one.sides.rows.tokens.join("\u0000") + one.sides.columns.tokens.join("\u0000");
+    const names = (one) => [one.sides.rows.tokens, one.sides.columns.tokens].map((side) => side.join("\u0000")).join("\u0001");
     if (this.page.state.compare === "models" && names(first) !== names(second)) return { why: "compare.tokens" };
+    if (rows !== second.source.rows) return { why: "compare.sizes", a: rows, b: second.source.rows };
+    if (columns !== second.source.columns) return { why: "compare.keys", a: columns, b: second.source.columns };
     const whole = first.source.data && second.source.data;
     const asked = this.page.state.compare !== "texts" && first.head === second.head && !first.read.target;
     if (!whole && asked && first.read.model.sites[first.read.site].heads === second.read.model.sites[second.read.site].heads) {
@@ -120,7 +122,7 @@ export class Comparison {
     const causal = first.read.causal && second.read.causal;
     const some = whole ? rows : Math.min(rows, causal ? QUERIES.causal : QUERIES.whole);
     const wide = !whole && causal ? some : columns;
-    const cells = ({ source }) => source.data ?? source.fetchWindow(0, some, 0, wide);
+    const cells = ({ source }) => source.data ?? source.fetchWindow(0, some, 0, wide, options.signal);
     const [p, r] = await Promise.all([cells(first), cells(second)]);
     return { ...divergences(p, r, some, wide), of: some };
   }
@@ -136,25 +138,25 @@ export class Comparison {
       const words = { which: letters[i], model: one.read.model.name, layer: one.layer, head: one.head };
       byId(`name-${letters[i].toLowerCase()}`).textContent = t("compare.name", words);
       this.maps[i].canvas.setAttribute("aria-label", t("compare.name", words));
-      this.maps[i].show({
+      const shown = {
         source: one.source, rowName: row, columnName: column, colours: "viridis",
         share: this.page.state.scale === "sqrt" ? Math.sqrt : (value) => value,
         describe: (q, k, value) => t("map.cell", { query: row(q), key: column(k), value: value === undefined ? "…" : percent(value), q, k }),
-      });
+      };
+      this.maps[i].show(shown, { keep: this.maps[i].shown?.source === one.source });
     });
     this.#numbers(both);
     if (apart.why) {
-      byId("compare-says").textContent = t(apart.why, { a: both[0].source.rows, b: both[1].source.rows });
+      byId("compare-says").textContent = t(apart.why, apart);
       byId("compare-kl").replaceChildren();
       return;
     }
     const partly = apart.of < both[0].source.rows ? ` ${t("compare.partly", { of: apart.of })}` : "";
     byId("compare-says").textContent = t("compare.kl", { kl: number(apart.meanKl), js: number(apart.meanJs) }) + partly;
     const names = labels(both[0].sides.rows.tokens, both[0].sides.rows.offsets);
-    byId("compare-kl").replaceChildren(
-      h("h3", {}, t("compare.per_query")),
-      bars({ values: apart.kl, label: t("compare.per_query"), name: (i) => short(names[i]), unit: t("unit.nats") }),
-    );
+    const plot = h("div");
+    byId("compare-kl").replaceChildren(h("h3", {}, t("compare.per_query")), plot);
+    fitted(plot, (width) => bars({ values: apart.kl, label: t("compare.per_query"), name: (i) => short(names[i]), unit: t("unit.nats"), width }));
   }
 
   #numbers(both) {

@@ -2,17 +2,23 @@
 
 import { Latest } from "../api.js";
 import { byId, debounced, h, show } from "../dom.js";
+import { clearFailure } from "../failures.js";
 import { HeatMap } from "../draw/heatmap.js";
-import { headView } from "../draw/headview.js";
+import { headView, headViewSize } from "../draw/headview.js";
 import { number, t } from "../i18n.js";
 import { labels, short } from "./codepoints.js";
+import { Part } from "./part.js";
 import { place, sides } from "./requests.js";
 import { percent } from "./tokens.js";
 import { headSource, strongest } from "./weights.js";
 
 /** Tokens that the head view has room for. */
 const IN_VIEW = 36;
-const COLOURS = { light: "#1c5fb8", dark: "#7db4ff" };
+/** Curves of every token, and of the one in focus those from it and those to it. */
+const COLOURS = {
+  light: { all: "#1c5fb8", out: "#e8590c", in: "#1c7ed6" },
+  dark: { all: "#7db4ff", out: "#ff922b", in: "#74c0fc" },
+};
 
 /** @typedef {{side: "query" | "key", at: number}} Focus */
 
@@ -21,42 +27,54 @@ export class HeadMap {
   source = null;
   /** @type {Focus | null} what the pointer is at */
   hovered = null;
-  /** @type {number} the token that was clicked, −1 for none */
+  /** @type {number} the row that was clicked, −1 for none */
   pinned = -1;
-  #latest = new Latest();
+  #focused = new Latest();
+  #drawn = new Latest();
 
   /** @param {any} page what the text tab shares: state, failures, strips */
   constructor(page) {
     this.page = page;
+    this.part = new Part(page, "map");
     this.map = new HeatMap(byId("map"), {
       label: t("map.title"),
       words: t,
-      hover: (q) => this.hover({ side: "query", at: q }),
-      pick: (q) => page.pin(q),
+      hover: (q) => this.hover(q === null ? null : { side: "query", at: q }),
+      pick: (q) => page.pinRow(q),
       failed: (error) => page.fail("map", error, () => this.map.draw()),
     });
+    byId("headview").addEventListener("pointerleave", (event) => event.pointerType !== "touch" && this.hover(null));
+    this.#followWidth(byId("headview"));
     this.askLater = debounced(() => this.#askFocus(), 140);
+    this.fetchLater = debounced(() => this.#fetchHeadView(), 60);
+  }
+
+  #followWidth(host) {
+    let drawn = 0;
+    new ResizeObserver(() => {
+      if (this.source && host.clientWidth && host.clientWidth !== drawn) this.drawHeadView();
+      drawn = host.clientWidth;
+    }).observe(host);
   }
 
   /** Load the chosen head and draw it. */
-  async load() {
+  load() {
     const { state, read, result } = this.page;
     const { rows, columns, same } = sides(read, result);
     const shape = read.model.sites[read.site];
     const which = { layer: place(state.layer, shape.layers), head: place(state.head, shape.heads), rows: rows.tokens.length, columns: columns.tokens.length };
-    byId("map-card").setAttribute("aria-busy", "true");
-    const source = await this.#latest.run((signal) => headSource(read, which, { signal, waiting: this.page.waiting }));
-    if (!source) return;
-    byId("map-card").setAttribute("aria-busy", "false");
-    Object.assign(this, { source, read, which, same });
-    this.rowLabels = labels(rows.tokens, rows.offsets);
-    this.columnLabels = labels(columns.tokens, columns.offsets);
-    this.hovered = null;
-    byId("map-name").textContent = t("map.name", which);
-    this.map.canvas.setAttribute("aria-label", t("map.label", { ...which, queries: which.rows, keys: which.columns }));
-    this.map.readout.textContent = t("map.hint");
-    this.colour();
-    this.#drawFocus();
+    const draw = (source) => {
+      Object.assign(this, { source, read, which, same });
+      this.rowLabels = labels(rows.tokens, rows.offsets);
+      this.columnLabels = labels(columns.tokens, columns.offsets);
+      this.hovered = null;
+      byId("map-name").textContent = t("map.name", which);
+      this.map.canvas.setAttribute("aria-label", t("map.label", { ...which, queries: which.rows, keys: which.columns }));
+      this.colour();
+      this.map.readout.textContent = t("map.hint");
+      this.#drawFocus();
+    };
+    return this.part.run((options) => headSource(read, which, options), draw, () => this.load());
   }
 
   /** Draw with the chosen scale. */
@@ -76,7 +94,7 @@ export class HeadMap {
     if (this.source) this.#drawFocus();
   }
 
-  /** @param {number} at the query that stays in focus */
+  /** @param {number} at the row that stays in focus */
   pin(at) {
     this.pinned = at;
     this.hovered = null;
@@ -91,9 +109,10 @@ export class HeadMap {
   }
 
   #drawFocus() {
+    this.#focused.stop();
     this.drawHeadView();
     if (!this.focus) {
-      this.page.mark(null, null, this.same);
+      this.page.mark(null, null);
       byId("focus-lists").replaceChildren(h("p", { class: "note" }, t("focus.none")));
     } else if (this.source.data) this.#askFocus();
     else this.askLater();
@@ -106,11 +125,15 @@ export class HeadMap {
     const asksRow = this.same || focus.side === "query";
     const asksColumn = this.same || focus.side === "key";
     try {
-      const [out, back] = await Promise.all([asksRow ? source.row(focus.at) : null, asksColumn ? source.column(focus.at) : null]);
-      if (focus !== this.focus && (this.focus?.at !== focus.at || this.focus?.side !== focus.side)) return;
-      if (source !== this.source) return;
-      this.page.mark(out, back, this.same);
+      const came = await this.#focused.run((signal) =>
+        Promise.all([asksRow ? source.row(focus.at, signal) : null, asksColumn ? source.column(focus.at, signal) : null]),
+      );
+      if (!came) return;
+      const [out, back] = came;
+      clearFailure("map");
+      this.page.mark(out, back);
       byId("focus-lists").replaceChildren(this.#list("out", out, this.columnLabels), this.#list("in", back, this.rowLabels));
+      byId("focus-lists").parentElement.classList.add("filled");
     } catch (error) {
       this.page.fail("map", error, () => this.#askFocus());
     }
@@ -155,38 +178,56 @@ export class HeadMap {
   /** @returns {SVGElement} */
   figure(interactive = false) {
     const { q, k } = this.#window();
-    const { focus, source } = this;
-    const inside = (range, at) => (at >= range[0] && at < range[1] ? at - range[0] : -1);
-    const placed = focus && { side: focus.side, at: inside(focus.side === "query" ? q : k, focus.at) };
+    const { source } = this;
+    const colours = COLOURS[document.documentElement.dataset.shade] ?? COLOURS.light;
+    const placed = this.#placed(q, k);
+    const { width, characters } = headViewSize(interactive ? byId("headview").clientWidth : undefined);
     const data = {
-      queries: this.rowLabels.slice(...q).map((label) => short(label)),
-      keys: this.columnLabels.slice(...k).map((label) => short(label)),
+      width,
+      queries: this.rowLabels.slice(...q).map((label) => short(label, characters)),
+      keys: this.columnLabels.slice(...k).map((label) => short(label, characters)),
       weight: (i, j) => source.get(q[0] + i, k[0] + j) ?? 0,
-      focus: placed && placed.at >= 0 ? placed : null,
+      focus: placed,
       label: t("headview.label", this.which),
-      colour: COLOURS[document.documentElement.dataset.shade] ?? COLOURS.light,
+      colour: placed ? colours.out : colours.all,
+      back: colours.in,
     };
     if (!interactive) return headView(data);
     const real = (side, at) => at + (side === "query" ? q : k)[0];
     return headView(
       data,
       (side, at) => this.hover({ side, at: real(side, at) }),
-      (side, at) => (side === "query" || this.same) && this.page.pin(real(side, at)),
+      (side, at) => (side === "query" || this.same) && this.page.pinRow(real(side, at)),
     );
   }
 
-  async drawHeadView() {
+  /** The focus by places in view; where rows and columns are the same tokens, a token is in focus as both. */
+  #placed(q, k) {
+    const { focus, same } = this;
+    if (!focus) return null;
+    const inside = ([start, stop], side) => ((same || focus.side === side) && focus.at >= start && focus.at < stop ? focus.at - start : -1);
+    const placed = { query: inside(q, "query"), key: inside(k, "key") };
+    return placed.query < 0 && placed.key < 0 ? null : placed;
+  }
+
+  drawHeadView() {
     const { source } = this;
     const { q, k } = this.#window();
-    const draw = () => byId("headview").replaceChildren(this.figure(true));
     const windowed = q[1] - q[0] < source.rows || k[1] - k[0] < source.columns;
     show(byId("headview-part"), windowed);
     if (windowed) byId("headview-part").textContent = t("headview.part", { q0: q[0], q1: q[1] - 1, of: source.rows });
-    draw();
+    byId("headview").replaceChildren(this.figure(true));
+    if (!source.data) this.fetchLater();
+  }
+
+  /** What the head view shows of a map that comes in windows. */
+  async #fetchHeadView() {
+    const { q, k } = this.#window();
     try {
-      if (await source.want(q[0], q[1], k[0], k[1])) if (source === this.source) draw();
+      const came = await this.#drawn.run((signal) => this.source.want(q[0], q[1], k[0], k[1], { signal }));
+      if (came) byId("headview").replaceChildren(this.figure(true));
     } catch (error) {
-      this.page.fail("map", error, () => this.drawHeadView());
+      this.page.fail("map", error, () => this.#fetchHeadView());
     }
   }
 }

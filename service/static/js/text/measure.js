@@ -1,22 +1,25 @@
 /** Which number colours the grid of heads: entropy, sink mass, or any loss of the registry. */
 
-import { Latest, call } from "../api.js";
+import { call } from "../api.js";
 import { byId, h, show } from "../dom.js";
-import { t } from "../i18n.js";
+import { language, t } from "../i18n.js";
 import { set, state } from "../state.js";
 import { headGrid } from "./heads.js";
-import { TARGETS, knobs, lossEntry, measures, measuring, place, sides, wantsTarget } from "./requests.js";
+import { Part } from "./part.js";
+import { knobs, lossEntry, measures, measuring, place, sides, targetKeys, targetNames, wantsTarget } from "./requests.js";
 
 const FIRST = ["entropy", "sink"];
 
 export class Measure {
-  #latest = new Latest();
   /** @type {any[]} */
   specs = [];
+  /** @type {{layer: number, values: number[]}[] | null} numbers of the loss that is chosen */
   layers = null;
+  #name = "";
 
   constructor(page) {
     this.page = page;
+    this.part = new Part(page, "grid", byId("grid"));
     this.grid = headGrid(byId("grid"), (layer, head) => set({ layer, head }));
     byId("measure").addEventListener("change", (event) => set({ measure: event.target.value, params: "" }));
     byId("measure-params").addEventListener("change", (event) => {
@@ -48,15 +51,30 @@ export class Measure {
     }
     byId("measure").value = this.spec.name;
     byId("measure-about").textContent = `${this.spec.summary} ${this.spec.formula}`;
-    if (byId("measure-params").dataset.of === `${this.spec.name} ${state.params}`) return;
-    byId("measure-params").dataset.of = `${this.spec.name} ${state.params}`;
-    const fields = knobs(this.spec).map((one) => this.#field(one));
-    if (wantsTarget(this.spec) && this.spec.parameters.some((one) => one.name === "target" && one.kind === "target")) {
-      const options = Object.keys(TARGETS).map((name) => h("option", { value: name, selected: name === this.params.target }, t(`target.${name}`)));
-      fields.unshift(h("label", {}, t("target.label"), h("select", { name: "target" }, options)));
-    }
+    const drawn = `${this.spec.name} ${state.params} ${language} ${this.#sizes}`;
+    if (byId("measure-params").dataset.of === drawn) return;
+    byId("measure-params").dataset.of = drawn;
+    const fields = [...(wantsTarget(this.spec) ? this.#target() : []), ...knobs(this.spec).map((one) => this.#field(one))];
     byId("measure-params").replaceChildren(...fields);
     show(byId("measure-params"), fields.length > 0);
+  }
+
+  /** How many queries and keys a map of what is on screen has. */
+  get #sizes() {
+    const { read, result } = this.page;
+    if (!result) return [0, 0];
+    const { rows, columns } = sides(read, result);
+    return [rows.tokens.length, columns.tokens.length];
+  }
+
+  #target() {
+    const { spec, params } = this;
+    const names = [...targetNames(spec), "list"];
+    const options = names.map((name) => h("option", { value: name, selected: name === params.target }, t(`target.${name}`)));
+    const choice = h("label", {}, t("target.label"), h("select", { name: "target" }, options));
+    if (params.target !== "list") return [choice];
+    const value = targetKeys(spec, params, ...this.#sizes).join(" ");
+    return [choice, h("label", {}, t("target.keys"), h("input", { name: "keys", value, inputmode: "numeric", autocomplete: "off" }))];
   }
 
   #field(knob) {
@@ -74,35 +92,31 @@ export class Measure {
 
   /** What is asked for the grid of what is on screen. */
   asked() {
-    const { read, result } = this.page;
-    const { rows, columns } = sides(read, result);
-    return measuring(read, lossEntry(this.spec, this.params, rows.tokens.length, columns.tokens.length));
+    return measuring(this.page.read, lossEntry(this.spec, this.params, ...this.#sizes));
   }
 
   async load() {
-    const { page } = this;
-    if (!this.spec) return;
+    const { spec } = this;
+    if (!spec) return;
     const { path, body } = this.asked();
-    byId("grid").setAttribute("aria-busy", "true");
-    try {
-      const answer = await this.#latest.run((signal) => call(path, body, { signal, waiting: page.waiting }));
-      if (!answer) return;
-      const shape = page.read.model.sites[page.read.site];
-      this.layers = answer.results[0].layers.map(({ layer, losses }) => {
+    if (this.#name !== spec.name) this.layers = null;
+    const { heads } = this.page.read.model.sites[this.page.read.site];
+    const ask = async (options) => (await call(path, body, options)).results[0].layers;
+    const draw = (layers) => {
+      this.layers = layers.map(({ layer, losses }) => {
         const [values] = Object.values(losses);
-        return { layer, values: Array.isArray(values) ? values : Array(shape.heads).fill(values) };
+        return { layer, values: Array.isArray(values) ? values : Array(heads).fill(values) };
       });
+      this.#name = spec.name;
       this.draw();
-    } catch (error) {
-      page.fail("grid", error, () => this.load());
-    } finally {
-      byId("grid").setAttribute("aria-busy", "false");
-    }
+    };
+    if ((await this.part.run(ask, draw, () => this.load())) !== false) return;
+    this.layers = null;
+    byId("grid").replaceChildren();
   }
 
   draw() {
-    if (!this.layers || !this.page.read) return;
     const shape = this.page.read.model.sites[this.page.read.site];
-    this.grid.show(this.layers, { name: this.spec.name, layer: place(state.layer, shape.layers), head: place(state.head, shape.heads) });
+    this.grid.show(this.layers, { name: this.#name, layer: place(state.layer, shape.layers), head: place(state.head, shape.heads) });
   }
 }

@@ -1,76 +1,85 @@
 /** Word order: the text as given among other orders of its words. */
 
-import { Latest, call } from "../api.js";
+import { call } from "../api.js";
 import { byId, h, show } from "../dom.js";
-import { stripPlot } from "../draw/plots.js";
+import { fitted, stripPlot } from "../draw/plots.js";
 import { number, t } from "../i18n.js";
+import { Part } from "./part.js";
 import { ordering } from "./requests.js";
 
 const MOST_AT_ONCE = 400;
 const BEST_SHOWN = 8;
 
 export class WordOrder {
-  #latest = new Latest();
   /** @type {any} */
   found = null;
 
   constructor(page) {
     this.page = page;
+    this.part = new Part(page, "order");
     byId("order-run").addEventListener("click", () => this.run());
     byId("order-count").addEventListener("change", (event) => page.set({ permutations: Number(event.target.value) }));
     byId("order-again").addEventListener("click", () => page.set({ seed: page.state.seed + 1 }));
+    byId("order-plot").addEventListener("pointerleave", () => this.#hint());
+  }
+
+  /** A word why there are no other orders to score; null where there are. */
+  get #whyNot() {
+    const { read } = this.page;
+    if (read.model.kind !== "causal") return "order.causal";
+    return read.text.split(/\s+/u).filter(Boolean).length < 2 ? "order.one" : null;
   }
 
   /** At once for a short text, else when asked for. */
   load() {
-    const { read } = this.page;
-    const words = read.text.split(/\s+/u).filter(Boolean).length;
-    const fits = read.model.kind === "causal";
-    this.#latest.stop();
+    const whyNot = this.#whyNot;
+    const many = this.page.read.text.length > MOST_AT_ONCE;
+    this.part.stop();
+    this.#clear();
+    show(byId("order-controls"), !whyNot);
+    show(byId("order-run"), !whyNot && many);
+    byId("order-says").textContent = t(whyNot ?? "order.long");
+    return whyNot || many ? undefined : this.run();
+  }
+
+  #clear() {
     this.found = null;
-    byId("order-plot").replaceChildren();
-    byId("order-best").replaceChildren();
-    show(byId("order-controls"), fits && words > 1);
-    const many = read.text.length > MOST_AT_ONCE;
-    show(byId("order-run"), many);
-    const why = !fits ? "order.causal" : words < 2 ? "order.one" : many ? "order.long" : "order.working";
-    byId("order-says").textContent = t(why);
-    return fits && words > 1 && !many ? this.run() : undefined;
+    for (const id of ["order-plot", "order-best", "order-readout", "order-says"]) byId(id).replaceChildren();
   }
 
   async run() {
+    if (this.#whyNot) return;
     const { state, read } = this.page;
     const { path, body } = ordering(read, state.permutations, state.seed);
     byId("order-says").textContent = t("order.working");
-    try {
-      const answer = await this.#latest.run((signal) => call(path, body, { signal, waiting: this.page.waiting }));
-      if (!answer) return;
-      this.found = answer.results[0].order;
+    const ask = async (options) => (await call(path, body, options)).results[0].order;
+    const found = (order) => {
+      this.found = order;
       this.draw();
-    } catch (error) {
-      byId("order-says").textContent = "";
-      this.page.fail("order", error, () => this.run());
-    }
+    };
+    if ((await this.part.run(ask, found, () => this.run())) === false) this.#clear();
   }
 
-  figure(hover) {
+  figure(width, hover) {
     const { given, shuffles } = this.found;
     const others = shuffles.map((one) => ({ text: one.text, value: one.nats }));
     return stripPlot(
-      { given, others, givenName: t("order.given", { nats: number(given) }), unit: t("unit.nats"), label: byId("order-says").textContent },
+      { given, others, givenName: t("order.given", { nats: number(given) }), unit: t("unit.nats"), label: byId("order-says").textContent, width },
       hover,
     );
   }
 
+  #hint() {
+    byId("order-readout").textContent = this.found && this.found.of > 1 ? t("order.hint") : "";
+  }
+
   draw() {
-    if (!this.found) return;
     const { given, rank, of, shuffles } = this.found;
-    const says = byId("order-says");
-    says.textContent = of === 1 ? t("order.same") : t(rank === 1 ? "order.first" : "order.rank", { rank, of });
+    byId("order-says").textContent = of === 1 ? t("order.same") : t(rank === 1 ? "order.first" : "order.rank", { rank, of });
+    this.#hint();
     if (of === 1) return;
-    const tell = (i) => (byId("order-readout").textContent = i < 0 ? "" : `${shuffles[i].text} · ${number(shuffles[i].nats)} ${t("unit.nats")}`);
-    byId("order-plot").replaceChildren(this.figure(tell));
-    byId("order-readout").textContent = t("order.hint");
+    const tell = (i) => (byId("order-readout").textContent = `${shuffles[i].text} · ${number(shuffles[i].nats)} ${t("unit.nats")}`);
+    fitted(byId("order-plot"), (width) => this.figure(width, tell));
     const all = [{ text: this.page.read.text, nats: given, own: true }, ...shuffles].sort((a, b) => a.nats - b.nats);
     byId("order-best").replaceChildren(
       h("summary", {}, t("order.list", { count: Math.min(BEST_SHOWN, all.length) })),

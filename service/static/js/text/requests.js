@@ -118,6 +118,17 @@ export const TARGETS = {
   first: (n) => Array.from({ length: n }, () => 0),
 };
 
+/** Where each query needs a key of its own, that of the same place is the only one of these. */
+export const targetNames = (spec) =>
+  spec.parameters.some((one) => ["index", "positions"].includes(one.kind) && one.required) ? ["self"] : Object.keys(TARGETS);
+
+/** The key of each query, in one of these words or as they are listed. @param {any} spec @param {Record<string, string>} params */
+export function targetKeys(spec, { target, keys }, rows, columns) {
+  if (target === "list" && keys) return keys.split(/[\s,;[\]]+/).filter(Boolean).map(Number);
+  const [first, ...others] = targetNames(spec);
+  return TARGETS[others.includes(target) ? target : first](rows).map((key) => Math.min(key, columns - 1));
+}
+
 /** @param {any} spec @param {Record<string, string>} params @param {number} rows @param {number} columns */
 export function lossEntry(spec, params, rows, columns) {
   const entry = { name: spec.name };
@@ -126,10 +137,6 @@ export function lossEntry(spec, params, rows, columns) {
     if (given === undefined || given === "") continue;
     entry[knob.name] = knob.kind === "number" ? Number(given) : given;
   }
-  if (wantsTarget(spec)) {
-    const bijective = spec.parameters.some((one) => ["index", "positions"].includes(one.kind) && one.required);
-    const kind = bijective ? "self" : (params.target ?? "previous");
-    entry.target = (TARGETS[kind] ?? TARGETS.previous)(rows).map((key) => Math.min(key, columns - 1));
-  }
+  if (wantsTarget(spec)) entry.target = targetKeys(spec, params, rows, columns);
   return entry;
 }

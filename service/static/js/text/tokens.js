@@ -7,7 +7,9 @@ import { labels, short } from "./codepoints.js";
 
 /** Nats at which the colour is full, at least. */
 const FULL_NATS = 12;
+/** Weights that are marked: these, and where all of a token are small, those of a tenth of its largest. */
 const LEAST_MARKED = 0.01;
+const LEAST_OF_LARGEST = 0.1;
 
 /**
  * @typedef {object} Strip
@@ -94,18 +96,22 @@ export function tokenStrip(host, on) {
     mark(out, back) {
       for (const chip of marked) chip.style.boxShadow = "";
       marked.clear();
+      const marks = [[heights(out), -1, "--out"], [heights(back), 1, "--in"]];
       chips.forEach((chip, i) => {
-        const [to, from] = [out?.[i] ?? 0, back?.[i] ?? 0];
-        if (to < LEAST_MARKED && from < LEAST_MARKED) return;
-        const line = (share, sign) => `inset 0 ${sign * Math.ceil(1 + 7 * share)}px 0`;
-        const shadows = [];
-        if (to >= LEAST_MARKED) shadows.push(`${line(to, -1)} var(--out)`);
-        if (from >= LEAST_MARKED) shadows.push(`${line(from, 1)} var(--in)`);
+        const shadows = marks.filter(([height]) => height(i)).map(([height, sign, colour]) => `inset 0 ${sign * height(i)}px 0 var(${colour})`);
+        if (!shadows.length) return;
         chip.style.boxShadow = shadows.join(", ");
         marked.add(chip);
       });
     },
   };
+}
+
+/** How high each token's mark is: what it has of the largest. @param {ArrayLike<number> | null} weights */
+function heights(weights) {
+  const largest = Array.from(weights ?? []).reduce((most, value) => Math.max(most, value), 0);
+  const least = Math.min(LEAST_MARKED, LEAST_OF_LARGEST * largest);
+  return (i) => (largest && weights[i] >= least ? Math.ceil(1 + (7 * weights[i]) / largest) : 0);
 }
 
 /** Loss, perplexity, bits per byte, how many tokens. @param {any} result */
@@ -116,10 +122,18 @@ export function metrics(result, read) {
   if (!read.scores) return [count, h("p", { class: "note" }, t(read.model.kind === "encoder" ? "metric.encoder" : "metric.target"))];
   return [
     one("loss", number(result.loss), t("unit.nats")),
-    one("perplexity", result.perplexity === null ? "∞" : number(result.perplexity)),
-    one("bits", result.bits_per_byte === null ? "–" : number(result.bits_per_byte)),
+    one("perplexity", perplexity(result)),
+    one("bits", number(result.bits_per_byte)),
     count,
   ];
 }
 
-export const percent = (share) => `${share >= 0.1 ? (100 * share).toFixed(0) : share >= 0.0001 ? (100 * share).toPrecision(2) : "<0.01"} %`;
+/** The service gives none where nothing is scored, and none beyond what a float can be. */
+export const perplexity = ({ loss, perplexity: given }) => (given !== null ? number(given) : loss === null ? t("token.unscored") : "∞");
+
+/** @param {number} share */
+export function percent(share) {
+  if (share === 0) return "0 %";
+  if (share < 0.0001) return "<0.01 %";
+  return `${share >= 0.1 ? (100 * share).toFixed(0) : (100 * share).toPrecision(2)} %`;
+}

@@ -1,8 +1,8 @@
 /** The text tab: what is typed goes to the service, and what comes back to each part of the page. */
 
 import { Latest, call } from "../api.js";
-import { byId, debounced, h, show } from "../dom.js";
-import { clearFailure, showFailure, waitingLine } from "../failures.js";
+import { busy, byId, debounced, show } from "../dom.js";
+import { clearFailure, showFailure } from "../failures.js";
 import { t } from "../i18n.js";
 import { onChange, set, state } from "../state.js";
 import { Alignment } from "./alignment.js";
@@ -11,22 +11,24 @@ import { codePoints, tokenAt, wellFormed } from "./codepoints.js";
 import { Comparison } from "./compare.js";
 import { HeadMap } from "./map.js";
 import { Measure } from "./measure.js";
+import { Models } from "./models.js";
 import { WordOrder } from "./order.js";
 import { place, reading, scoring } from "./requests.js";
+import { StatusLine } from "./status.js";
 import { metrics, tokenStrip } from "./tokens.js";
 
 const TYPING_MS = 250;
-const LOADING_MS = 1000;
-const PARTS = ["text", "grid", "map", "compare", "order", "alignment"];
 
 export class TextTab {
   state = state;
   set = set;
-  /** @type {any[]} */
-  models = [];
+  models = new Models(this);
   /** @type {any} */
   result = null;
+  /** The row of an encoder's map that was clicked where the scored tokens are the target's; −1 for none. */
+  sourceToken = -1;
   #latest = new Latest();
+  #line = new StatusLine(byId("text-status"));
 
   constructor() {
     this.map = new HeadMap(this);
@@ -35,12 +37,16 @@ export class TextTab {
     this.order = new WordOrder(this);
     this.alignment = new Alignment(this);
     this.alternatives = new Alternatives(this);
-    const on = { pick: (at) => this.pin(at), hover: (at) => this.map.hover(at === null ? null : { side: "query", at }) };
-    this.strip = tokenStrip(byId("tokens"), on);
-    const side = { pick: (at) => this.map.hover({ side: "key", at }), hover: (at) => this.map.hover(at === null ? null : { side: "key", at }) };
-    this.sourceStrip = tokenStrip(byId("source-tokens"), side);
-    this.waiting = (failure, seconds) => this.status(waitingLine(failure, seconds), true);
+    const hover = (side) => (at) => this.map.hover(at === null || !side() ? null : { side: side(), at });
+    this.strip = tokenStrip(byId("tokens"), { pick: (at) => this.pin(at), hover: hover(() => this.rowsAreScored && "query") });
+    const side = () => ({ encoder: "query", cross: "key" })[this.read.site];
+    this.sourceStrip = tokenStrip(byId("source-tokens"), {
+      pick: (at) => (this.rowsAreScored ? hover(side)(at) : this.pinRow(at)),
+      hover: hover(side),
+    });
+    this.waiting = (failure, seconds) => this.#line.waiting(failure, seconds);
     this.scoreSoon = debounced(() => this.score(), TYPING_MS);
+    this.status(t("status.starting"), true);
     this.#listen();
     onChange((changed) => this.follow(changed));
   }
@@ -65,30 +71,13 @@ export class TextTab {
     });
   }
 
-  /** GET /models again and again until the chosen one is ready. */
-  async loadModels() {
-    const { models } = await call("models", null, { waiting: this.waiting });
-    this.models = models;
-    this.#modelOptions();
-    if (this.model?.state === "loading") {
-      this.status(t("status.loading", { model: this.model.name }), true);
-      await new Promise((resolve) => setTimeout(resolve, LOADING_MS));
-      await this.loadModels();
-    }
-  }
-
   get model() {
-    return this.models.find((one) => one.name === state.model) ?? this.models[0];
+    return this.models.chosen;
   }
 
-  #modelOptions() {
-    const option = (one) =>
-      h(
-        "option",
-        { value: one.name, selected: one === this.model, disabled: one.state === "failed", title: one.why },
-        one.state === "ready" ? one.name : `${one.name} (${t(`state.${one.state}`)})`,
-      );
-    byId("model").replaceChildren(...this.models.map(option));
+  /** Whether the rows of the map are the tokens that are scored; beside a target those of the encoder are not. */
+  get rowsAreScored() {
+    return !this.result?.target_tokens || this.read.site !== "encoder";
   }
 
   /** What the screen shows of the state, wherever that came from. */
@@ -97,7 +86,7 @@ export class TextTab {
     byId("map-scale").value = state.scale;
     byId("order-count").value = String(state.permutations);
     if (!this.model) return;
-    this.#modelOptions();
+    this.models.options();
     const both = this.model.kind === "encoder-decoder";
     show(byId("target-field"), both);
     show(byId("site-field"), both);
@@ -113,7 +102,7 @@ export class TextTab {
     const any = (...names) => names.some((name) => changed.has(name));
     if (any("text", "target", "model", "site")) {
       this.#latest.stop();
-      this.#busy(true);
+      busy(byId("text-results"), true);
       return any("model", "site") ? this.scoreSoon.now() : this.scoreSoon();
     }
     if (!this.result) return;
@@ -121,7 +110,7 @@ export class TextTab {
     if (any("layer", "head")) {
       const { layers, heads } = this.read.model.sites[this.read.site];
       this.measure.grid.choose(place(state.layer, layers), place(state.head, heads));
-      this.#part("map", () => this.map.load());
+      this.map.load();
       if (changed.has("layer")) this.alignment.load();
     }
     if (any("scale")) {
@@ -137,43 +126,34 @@ export class TextTab {
 
   /** Ask for what is typed; the last asked wins. */
   async score() {
-    for (const part of PARTS) clearFailure(part);
-    if (!this.models.length) return this.#part("text", async () => (await this.loadModels(), this.models.length ? this.score() : this.#none()));
-    if (this.model.state === "loading") return this.#part("text", async () => (await this.loadModels(), this.score()));
-    if (this.model.state === "failed") return this.#empty(t("status.failed", { model: this.model.name, why: this.model.why ?? "" }));
-    this.controls();
-    const read = reading(state, this.model);
-    if (read.text === "") return this.#empty(t("status.empty"));
-    const asked = scoring(read);
-    const began = performance.now();
-    this.status(t("status.working"), true);
+    clearFailure("text");
     try {
+      if (!this.models.known && !(await this.models.load())) return undefined;
+      if (!this.model) return this.#empty(t("status.no_models"));
+      if (this.model.state === "failed") return this.#empty(t("status.failed", { model: this.model.name, why: this.model.why ?? "" }));
+      this.controls();
+      const read = reading(state, this.model);
+      if (read.text === "") return this.#empty(t("status.empty"));
+      this.status(t("status.working"), true);
+      const asked = scoring(read);
+      const began = performance.now();
       const answer = await this.#latest.run((signal) => call(asked.path, asked.body, { signal, waiting: this.waiting }));
       if (!answer) return undefined;
       Object.assign(this, { read, result: answer.results[0], answer, asked });
       this.#show(answer, performance.now() - began);
-      const { result } = this;
-      await this.#loadParts();
-      return this.#busy(this.result !== result);
+      this.measure.controls();
+      busy(byId("text-results"), false);
+      return await this.#loadParts();
     } catch (error) {
       this.#empty("");
       return this.fail("text", error, () => this.score());
     }
   }
 
-  /** Whether what is on screen is not yet of what was typed. */
-  #busy(is) {
-    byId("text-results").setAttribute("aria-busy", String(is));
-  }
-
-  #none() {
-    this.#empty(t("status.no_models"));
-  }
-
   #empty(says) {
     this.#latest.stop();
     this.result = null;
-    this.#busy(false);
+    busy(byId("text-results"), false);
     this.status(says, false);
     show(byId("text-results"), false);
   }
@@ -191,37 +171,22 @@ export class TextTab {
     show(byId("source-part"), Boolean(target));
     if (target) this.sourceStrip.show({ tokens: result.tokens, offsets: result.offsets });
     if (state.token >= (target ?? result.tokens).length) set({ token: -1 }, { quiet: true });
+    this.sourceToken = -1;
     this.#pinned();
   }
 
   #loadParts() {
-    return Promise.all([
-      this.measure.load(),
-      this.#part("map", () => this.map.load()),
-      this.compare.load(),
-      this.order.load(),
-      this.alignment.load(),
-    ]);
-  }
-
-  async #part(name, work) {
-    clearFailure(name);
-    try {
-      await work();
-    } catch (error) {
-      this.fail(name, error, () => this.#part(name, work));
-    }
+    return Promise.all([this.measure, this.map, this.compare, this.order, this.alignment].map((part) => part.load()));
   }
 
   fail(part, error, again) {
-    this.status("", false);
-    if (part === "map") byId("map-card").setAttribute("aria-busy", "false");
+    if (part === "text") this.status("", false);
     showFailure(part, error, again);
   }
 
-  status(text, busy) {
-    byId("text-status").textContent = text;
-    byId("text-status").classList.toggle("busy", busy);
+  /** @param {string} text @param {boolean} working */
+  status(text, working) {
+    this.#line.say(text, working);
   }
 
   /** @param {number} at the token to keep in focus; again lets it go */
@@ -229,18 +194,29 @@ export class TextTab {
     set({ token: at === state.token ? -1 : at });
   }
 
+  /** @param {number} q the row of the map to keep in focus; again lets it go */
+  pinRow(q) {
+    if (this.rowsAreScored) return this.pin(q);
+    this.sourceToken = q === this.sourceToken ? -1 : q;
+    return this.#pinned();
+  }
+
   #pinned() {
     this.strip.select(state.token);
-    this.map.pin(state.token);
+    this.sourceStrip.select(this.sourceToken);
+    this.map.pin(this.rowsAreScored ? state.token : this.sourceToken);
     this.alternatives.show();
   }
 
   /** Show in the strips what goes from and to the token in focus. */
-  mark(out, back, same) {
-    const target = Boolean(this.result?.target_tokens);
-    if (!target) return this.strip.mark(out, back);
-    if (this.read.site === "encoder") return this.sourceStrip.mark(out, back);
-    this.strip.mark(null, this.read.site === "cross" ? back : null);
-    return this.sourceStrip.mark(this.read.site === "cross" ? out : null, null);
+  mark(out, back) {
+    const { result, read } = this;
+    if (!result?.target_tokens) return this.strip.mark(out, back);
+    if (read.site === "encoder") return this.sourceStrip.mark(out, back);
+    if (read.site === "cross") {
+      this.strip.mark(null, back);
+      return this.sourceStrip.mark(out, null);
+    }
+    return this.strip.mark(out && result.key_tokens ? Array.from(out).slice(1) : out, null);
   }
 }

@@ -12,7 +12,10 @@ import { MOST_WHOLE, layerWeights, weights } from "./requests.js";
 export async function headSource(read, { layer, head, rows, columns }, options) {
   const { causal } = read;
   if (rows * columns > MOST_WHOLE) {
-    return new Source(rows, columns, async (...window) => decodeTensor(await one(weights(read, layer, head, window), {})).data, { causal });
+    const { waiting } = options;
+    const fetchWindow = async (q0, q1, k0, k1, signal) =>
+      decodeTensor(await one(weights(read, layer, head, [q0, q1, k0, k1]), { signal, waiting })).data;
+    return new Source(rows, columns, fetchWindow, { causal });
   }
   const body = weights(read, layer, head);
   const { data } = decodeTensor(await one({ ...body, body: { ...body.body, encoding: "base64" } }, options));
@@ -33,12 +36,14 @@ export async function meanSource(read, layer, rows, columns, options) {
   return Source.whole(rows, columns, mean);
 }
 
-/** The n largest of a row or a column. @param {ArrayLike<number>} values @returns {{at: number, value: number}[]} */
-export const strongest = (values, most = 5) =>
-  Array.from(values, (value, at) => ({ at, value }))
-    .filter(({ value }) => value > 0.0005)
-    .sort((a, b) => b.value - a.value || a.at - b.at)
-    .slice(0, most);
+/** Of the largest value, what a value is that is worth telling. */
+const LEAST_OF_LARGEST = 0.01;
+
+/** The n largest of a row or a column, however small all of them are. @param {ArrayLike<number>} values @returns {{at: number, value: number}[]} */
+export function strongest(values, most = 5) {
+  const sorted = Array.from(values, (value, at) => ({ at, value })).sort((a, b) => b.value - a.value || a.at - b.at);
+  return sorted.slice(0, most).filter(({ value }) => value > 0 && value >= LEAST_OF_LARGEST * sorted[0].value);
+}
 
 /**
  * KL(p‖r) and Jensen-Shannon of each query, in nats.
