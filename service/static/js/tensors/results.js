@@ -3,7 +3,7 @@
 import { call, decodeTensor } from "../api.js";
 import { byId, h, show } from "../dom.js";
 import { HeatMap } from "../draw/heatmap.js";
-import { bars } from "../draw/plots.js";
+import { bars, fitted } from "../draw/plots.js";
 import { Source } from "../draw/source.js";
 import { number, t } from "../i18n.js";
 import { windowBody } from "./requests.js";
@@ -122,6 +122,6 @@ export class TensorResults {
     const { data } = each ? this.#part(tensor, 1) : whole;
     const prefix = what === "received" ? "k" : each ? "q" : "";
     const label = byId("tensor-per-query").selectedOptions[0]?.textContent ?? what;
-    byId("tensor-bars").replaceChildren(bars({ values: data, label, name: (i) => `${prefix}${i}` }));
+    fitted(byId("tensor-bars"), (width) => bars({ values: data, label, name: (i) => `${prefix}${i}`, width }));
   }
 }
