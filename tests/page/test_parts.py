@@ -229,6 +229,13 @@ def test_another_language_is_taken_by_every_part(page: Page) -> None:
         assert not any("a" <= letter <= "z" for letter in words), words
 
 
+def test_no_text_is_told_in_the_language_that_is_chosen(page: Page) -> None:
+    page.fill("#text", "")
+    expect(page.locator("#text-status")).to_contain_text("Type a text")
+    page.select_option("#language", "zh")
+    expect(page.locator("#text-status")).to_have_text("请输入文本以查看注意力。")
+
+
 @pytest.mark.parametrize(("share", "shown"), [(0, "0 %"), (1e-6, "<0.01 %"), (0.0123, "1.2 %"), (0.5, "50 %")])
 def test_a_share_is_told_in_percent(modules: Page, share: float, shown: str) -> None:
     assert run(modules, "text/tokens.js", "m.percent(x)", share) == shown

@@ -56,7 +56,7 @@ const tensors = new TensorTab();
 const take = new Take(text, tensors);
 
 const redraw = () => {
-  if (text.result) text.score();
+  text.score();
   text.measure.controls();
   tensors.controls();
   tensors.results.draw();
