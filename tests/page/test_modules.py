@@ -83,7 +83,7 @@ def test_npz_archives_are_read_as_numpy_wrote_them(modules: Page) -> None:
     for write in (np.savez, np.savez_compressed):
         file = io.BytesIO()
         write(file, **ARRAYS)
-        expression = "[...await m.readNpz(new Uint8Array(x))].map(([n, t]) => [n, t.shape, t.dtype, [...t.bytes]])"
+        expression = "[...(await m.readNpz(new Uint8Array(x))).arrays].map(([n, t]) => [n, t.shape, t.dtype, [...t.bytes]])"
         found = {name: rest for name, *rest in run(modules, "tensors/npy.js", expression, list(file.getvalue()))}
         assert found.keys() == ARRAYS.keys()
         for name, (shape, dtype, data) in found.items():
@@ -97,7 +97,7 @@ def test_safetensors_are_read_as_they_were_written(modules: Page) -> None:
         "f": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1.5, -2], dtype=torch.bfloat16),
         "i": torch.tensor([1, 2], dtype=torch.int8), "m": torch.tensor([True, False]),
     }  # fmt: skip
-    expression = "[...m.readSafetensors(new Uint8Array(x))].map(([n, t]) => [n, t.shape, t.dtype, [...t.bytes]])"
+    expression = "[...m.readSafetensors(new Uint8Array(x)).arrays].map(([n, t]) => [n, t.shape, t.dtype, [...t.bytes]])"
     found = {name: rest for name, *rest in run(modules, "tensors/safetensors.js", expression, list(save(tensors)))}
     assert found["f"] == [[2, 3], "float32", list(np.arange(6, dtype=np.float32).tobytes())]
     assert found["b"][1:] == ["bfloat16", list(tensors["b"].view(torch.int16).numpy().tobytes())]

@@ -14,10 +14,30 @@ export class Failure extends Error {
   }
 }
 
+/** What a header can carry: visible ASCII. @param {string} value */
+export const isKey = (value) => /^[\x21-\x7e]+$/.test(value);
+
+/** Storage can be forbidden; the key is then forgotten with the page. */
+function stored(action) {
+  try {
+    return action(sessionStorage);
+  } catch {
+    return null;
+  }
+}
+
+/** @type {string | null} */
+let held = stored((storage) => storage.getItem(KEY));
+if (held !== null && !isKey(held)) held = null;
+
 /** The key of this browser tab; it is forgotten when the tab closes. */
 export const key = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
+  get: () => held,
+  /** @param {string} value one that `isKey` */
+  set(value) {
+    held = value;
+    stored((storage) => storage.setItem(KEY, value));
+  },
 };
 
 /** Asks the person for a key; `main.js` sets it. @type {(wrong: boolean) => Promise<string | null>} */
@@ -49,8 +69,9 @@ export async function call(path, body = null, { signal, waiting } = {}) {
         }
         continue;
       }
-      const wait = error.status === 0 ? 2 ** tries : error.retryAfter;
-      if (wait === null || tries >= (error.status === 0 ? 3 : MOST_TRIES)) throw error;
+      const unanswered = error.status === 0 && error.title === "network";
+      const wait = unanswered ? 2 ** tries : error.retryAfter;
+      if (wait === null || tries >= (unanswered ? 3 : MOST_TRIES)) throw error;
       await pause(Math.min(wait, MOST_WAIT_S), error, waiting, signal);
     }
   }

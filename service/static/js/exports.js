@@ -2,10 +2,13 @@
 
 import { h } from "./dom.js";
 
-/** @param {(string | number | null | undefined)[][]} rows @returns {string} RFC 4180 */
+/**
+ * @param {(string | number | boolean | null | undefined)[][]} rows
+ * @returns {string} RFC 4180; a text that a spreadsheet would compute has a ' before it
+ */
 export function csv(rows) {
   const cell = (value) => {
-    const text = value === null || value === undefined ? "" : String(value);
+    const text = value === null || value === undefined ? "" : typeof value === "string" ? value.replace(/^[=+\-@\t\r]/, "'$&") : String(value);
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return `${rows.map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
@@ -21,6 +24,9 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
+/** Characters that XML cannot carry, not even escaped. */
+const NOT_XML = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu;
+
 /** A picture that looks the same outside of the page: its own ground and ink. @param {SVGElement} figure */
 export function standalone(figure) {
   const copy = /** @type {SVGElement} */ (figure.cloneNode(true));
@@ -30,7 +36,7 @@ export function standalone(figure) {
   copy.prepend(ground);
   copy.setAttribute("color", dark ? "#e8ecf1" : "#1a1f27");
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  return new XMLSerializer().serializeToString(copy);
+  return new XMLSerializer().serializeToString(copy).replace(NOT_XML, "\ufffd");
 }
 
 /** @param {SVGElement} figure @returns {Promise<Blob>} at twice the size, for dense screens */
@@ -51,10 +57,16 @@ export async function png(figure) {
   }
 }
 
-/** @param {"png" | "svg" | "json" | "csv"} kind @param {{figure: () => SVGElement, rows: () => any[][], answer: () => any}} what */
+/** @param {any} value */
+export const json = (value, indent = 0) => new Blob([JSON.stringify(value, null, indent)], { type: "application/json" });
+
+/** A spreadsheet takes a file for UTF-8 only by the mark at its beginning. */
+const BOM = "\ufeff";
+
+/** @param {"png" | "svg" | "json" | "csv"} kind @param {import("./figures.js").Figure} what */
 export async function download(kind, what, name) {
   if (kind === "png") save(await png(what.figure()), `${name}.png`);
   else if (kind === "svg") save(new Blob([standalone(what.figure())], { type: "image/svg+xml" }), `${name}.svg`);
-  else if (kind === "csv") save(new Blob([csv(what.rows())], { type: "text/csv;charset=utf-8" }), `${name}.csv`);
-  else save(new Blob([JSON.stringify(what.answer(), null, 1)], { type: "application/json" }), `${name}.json`);
+  else if (kind === "csv") save(new Blob([BOM, csv(what.rows())], { type: "text/csv;charset=utf-8" }), `${name}.csv`);
+  else save(json(what.answer(), 1), `${name}.json`);
 }

@@ -6,8 +6,23 @@ import { t } from "./i18n.js";
 
 const ADVISED = new Set([0, 400, 401, 404, 413, 422, 429, 431, 500, 503, 504]);
 
+/** What the page itself cannot take, by the names of its words: a change of language tells it again. */
+export class Refusal extends Error {
+  /** @param {string} title @param {string} detail names of words @param {Record<string, any>} values of the detail */
+  constructor(title, detail, values = {}) {
+    super(t(detail, values));
+    Object.assign(this, { title, detail, values });
+  }
+
+  /** In the language of now. */
+  get says() {
+    return t(this.detail, this.values);
+  }
+}
+
 /** What a caught value is to a person. @returns {{status: number, title: string, detail: string, advice: string}} */
 export function told(error) {
+  if (error instanceof Refusal) return { status: -1, title: t(error.title), detail: error.says, advice: "" };
   if (!(error instanceof Failure)) {
     console.error(error);
     return { status: -1, title: t("failure.page"), detail: String(error?.message ?? error), advice: t("advice.page") };
@@ -18,11 +33,15 @@ export function told(error) {
   return { status, title, detail, advice: ADVISED.has(status) ? t(`advice.${known}`) : "" };
 }
 
+/** @type {Map<string, {error: unknown, again: (() => void) | undefined}>} what the boxes say */
+const shown = new Map();
+
 /**
  * @param {string} place the id of a box with `-failure` behind it
  * @param {unknown} error @param {(() => void) | undefined} again
  */
 export function showFailure(place, error, again) {
+  shown.set(place, { error, again });
   const { status, title, detail, advice } = told(error);
   const box = byId(`${place}-failure`);
   const retry = again && h("button", { type: "button", onclick: () => (clearFailure(place), again()) }, t("failure.again"));
@@ -38,7 +57,15 @@ export function showFailure(place, error, again) {
   );
 }
 
-export const clearFailure = (place) => byId(`${place}-failure`).replaceChildren();
+export function clearFailure(place) {
+  shown.delete(place);
+  byId(`${place}-failure`).replaceChildren();
+}
+
+/** All of them again, in the language of now. */
+export function retellFailures() {
+  for (const [place, { error, again }] of shown) showFailure(place, error, again);
+}
 
 /** A line that counts down until the request is sent again. @param {import("./api.js").Failure} failure */
 export const waitingLine = (failure, seconds) =>

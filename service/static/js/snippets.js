@@ -1,6 +1,9 @@
 /** Requests as commands that somebody can run: curl in a POSIX shell, and Python with httpx. */
 
-/** @typedef {{title: string, path: string, body: Record<string, any>}} Shown */
+/** @typedef {import("./shown.js").Shown} Shown */
+
+/** A longer body goes into a file: it would bury the command, and a shell takes 128 KiB for one argument. */
+const MOST_INLINE = 20_000;
 
 const shellQuoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
@@ -15,35 +18,40 @@ export function python(value) {
   return String(value);
 }
 
-/** Longer than this, tensors are named and left to be filled in. */
-const MOST_SHOWN = 20_000;
-
-/** @param {any} value @returns {any} base64 of large arrays shortened, so that the snippet can be read */
-function shortened(value) {
-  if (Array.isArray(value)) return value.map(shortened);
-  if (typeof value !== "object" || value === null) return value;
-  if (typeof value.base64 === "string" && value.base64.length > MOST_SHOWN) return { ...value, base64: `… ${value.base64.length} characters` };
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, shortened(one)]));
+/** About as many characters as a value has in JSON, without writing it. */
+function size(value) {
+  if (typeof value === "string") return value.length + 2;
+  if (typeof value !== "object" || value === null) return 8;
+  return Object.entries(value).reduce((sum, [name, one]) => sum + size(one) + (Array.isArray(value) ? 1 : name.length + 4), 2);
 }
+
+/** @param {Shown} shown @returns {boolean} whether its body is read from a file */
+export const inFile = ({ body }) => size(body) > MOST_INLINE;
+
+/** @param {Shown} shown */
+export const bodyFile = ({ name }) => `attnloss-${name}-body.json`;
 
 /** @param {Shown[]} requests @param {string} origin @param {boolean} keyed whether the server wants a key */
 export function curlSnippet(requests, origin, keyed) {
   const key = keyed ? ' -H "Authorization: Bearer $ATTNLOSS_KEY"' : "";
   return requests
-    .map(({ title, path, body }) => {
-      const data = shellQuoted(JSON.stringify(shortened(body)));
-      return `# ${title}\ncurl -sS ${shellQuoted(`${origin}${path}`)} -H 'Content-Type: application/json'${key} -d ${data}`;
+    .map((shown) => {
+      const data = inFile(shown) ? `@${bodyFile(shown)}` : shellQuoted(JSON.stringify(shown.body));
+      return `# ${shown.title}\ncurl -sS ${shellQuoted(`${origin}${shown.path}`)} -H 'Content-Type: application/json'${key} -d ${data}`;
     })
     .join("\n\n");
 }
 
 /** @param {Shown[]} requests @param {string} origin @param {boolean} keyed */
 export function pythonSnippet(requests, origin, keyed) {
-  const lines = [keyed ? "import os\n\nimport httpx\n" : "import httpx\n"];
-  const headers = keyed ? ', headers={"Authorization": f"Bearer {os.environ[\'ATTNLOSS_KEY\']}"}' : "";
-  lines.push(`client = httpx.Client(base_url=${python(origin)}, timeout=60${headers})`);
-  for (const { title, path, body } of requests) {
-    lines.push("", `# ${title}`, `answer = client.post(${python(path)}, json=${python(shortened(body))})`, "answer.raise_for_status()", "print(answer.json())");
+  const files = requests.some(inFile);
+  const standard = [keyed && "import os", files && "from pathlib import Path"].filter(Boolean);
+  const headers = [files && '"Content-Type": "application/json"', keyed && "\"Authorization\": f\"Bearer {os.environ['ATTNLOSS_KEY']}\""].filter(Boolean);
+  const own = headers.length ? `, headers={${headers.join(", ")}}` : "";
+  const lines = [...standard, ...(standard.length ? [""] : []), "import httpx", "", `client = httpx.Client(base_url=${python(origin)}, timeout=60${own})`];
+  for (const shown of requests) {
+    const body = inFile(shown) ? `content=Path(${python(bodyFile(shown))}).read_bytes()` : `json=${python(shown.body)}`;
+    lines.push("", `# ${shown.title}`, `answer = client.post(${python(shown.path)}, ${body})`, "answer.raise_for_status()", "print(answer.json())");
   }
   return lines.join("\n");
 }

@@ -1,5 +1,7 @@
 /** What is on screen, and the link that restores it. */
 
+import { EXAMPLE } from "./tensors/requests.js";
+
 export const DEFAULTS = Object.freeze({
   tab: "text",
   text: "I love programming",
@@ -19,13 +21,28 @@ export const DEFAULTS = Object.freeze({
   model2: "",
   permutations: 16,
   seed: 0,
-  tensors: "",
+  tensors: EXAMPLE,
   losses: "",
-  causal: false,
+  causal: "",
   grad: true,
   scores: "",
-  dtype: "float32",
+  dtype: "",
+  shown: "weights",
+  perQuery: "",
+  batch: 0,
+  queryHead: 0,
 });
+
+/** What some of it can be; anything else in a link counts as the default. */
+const CHOICES = {
+  tab: ["text", "tensors"],
+  site: ["", "cross", "decoder", "encoder"],
+  scale: ["sqrt", "linear"],
+  compare: ["", "heads", "texts", "models"],
+  permutations: [16, 64, 256],
+  causal: ["", "true", "false"],
+  dtype: ["", "float32", "float64", "bfloat16", "float16"],
+};
 
 /** @typedef {{-readonly [Name in keyof typeof DEFAULTS]: (typeof DEFAULTS)[Name]}} State */
 
@@ -34,7 +51,7 @@ export const MOST_LINK = 30_000;
 
 /** @param {State} state @returns {string} only what differs from the defaults, without `#` */
 export function toHash(state) {
-  const changed = Object.entries(state).filter(([name, value]) => name in DEFAULTS && value !== DEFAULTS[name]);
+  const changed = Object.entries(state).filter(([name, value]) => value !== DEFAULTS[name]);
   return new URLSearchParams(changed.map(([name, value]) => [name, String(value)])).toString();
 }
 
@@ -42,7 +59,7 @@ export function toHash(state) {
 export function fromHash(hash) {
   const state = { ...DEFAULTS };
   for (const [name, given] of new URLSearchParams(hash.replace(/^#/, ""))) {
-    if (!(name in DEFAULTS)) continue;
+    if (!Object.hasOwn(DEFAULTS, name)) continue;
     const kind = typeof DEFAULTS[name];
     if (kind === "number") {
       const number = Number(given);
@@ -50,8 +67,8 @@ export function fromHash(hash) {
     } else if (kind === "boolean") state[name] = given === "true";
     else state[name] = given;
   }
-  if (!["text", "tensors"].includes(state.tab)) state.tab = "text";
-  if (!["", "heads", "texts", "models"].includes(state.compare)) state.compare = "";
+  for (const [name, choices] of Object.entries(CHOICES)) if (!choices.includes(state[name])) state[name] = DEFAULTS[name];
+  for (const name of ["seed", "batch", "queryHead"]) state[name] = Math.max(0, state[name]);
   return state;
 }
 
@@ -78,7 +95,7 @@ export function set(change, { quiet = false } = {}) {
 export function writeLink() {
   clearTimeout(timer);
   const hash = toHash(state);
-  const whole = hash.length > MOST_LINK ? toHash({ ...state, text: DEFAULTS.text, tensors: "", text2: "" }) : hash;
+  const whole = hash.length > MOST_LINK ? toHash({ ...state, text: DEFAULTS.text, target: "", tensors: DEFAULTS.tensors, text2: "" }) : hash;
   if (`#${whole}` !== location.hash) history.replaceState(null, "", whole ? `#${whole}` : location.pathname + location.search);
 }
 

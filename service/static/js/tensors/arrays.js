@@ -1,6 +1,10 @@
 /** Arrays as the service takes them: shape, dtype, little-endian bytes in row-major order. */
 
 import { toBase64 } from "../api.js";
+import { Refusal } from "../failures.js";
+
+/** Bytes that a file may have, and the arrays of an archive together. */
+export const MOST_BYTES = 64 * 2 ** 20;
 
 /**
  * @typedef {object} Tensor
@@ -9,8 +13,15 @@ import { toBase64 } from "../api.js";
  * @property {Uint8Array} bytes
  */
 
-/** A file that cannot be read, in words for a person. */
-export class Unreadable extends Error {}
+/** @typedef {{arrays: Map<string, Tensor>, skipped: Unreadable[]}} Read */
+
+/** A file, or an array of one, that cannot be read. */
+export class Unreadable extends Refusal {
+  /** @param {string} detail the name of a word @param {Record<string, any>} values */
+  constructor(detail, values) {
+    super("tensor.unreadable", detail, values);
+  }
+}
 
 export const WIDTHS = { float32: 4, float64: 8, float16: 2, bfloat16: 2, int64: 8, int32: 4, bool: 1 };
 
@@ -19,8 +30,20 @@ export const count = (shape) => shape.reduce((product, size) => product * size, 
 /** @param {Tensor} tensor */
 export const toWire = ({ shape, dtype, bytes }) => ({ shape, dtype, base64: toBase64(bytes) });
 
-/** Other integers as those that the service takes. @param {"int8"|"uint8"|"int16"|"uint16"|"uint32"|"uint64"} from @param {DataView} view */
-export function widened(from, view) {
+/** Integers that are all 0 or 1 as the booleans that a mask has; others stay. @param {Tensor} tensor @returns {Tensor} */
+export function asMask(tensor) {
+  const width = { int64: 8, int32: 4 }[tensor.dtype];
+  if (!width) return tensor;
+  const { shape, bytes } = tensor;
+  const fits = bytes.every((byte, i) => byte === 0 || (byte === 1 && i % width === 0));
+  return fits ? { shape, dtype: "bool", bytes: bytes.filter((_, i) => i % width === 0) } : tensor;
+}
+
+/**
+ * Other integers as those that the service takes.
+ * @param {"int8"|"uint8"|"int16"|"uint16"|"uint32"|"uint64"} from @param {DataView} view @param {string} name for errors
+ */
+export function widened(from, view, name) {
   const signed = from.startsWith("int");
   const width = Number(from.replace(/\D/g, "")) / 8;
   const size = view.byteLength / width;
@@ -28,7 +51,7 @@ export function widened(from, view) {
   for (let i = 0; i < size; i += 1) {
     if (width === 8) {
       const value = view.getBigUint64(8 * i, true);
-      if (value >= 2n ** 63n) throw new Unreadable(`${value} does not fit int64`);
+      if (value >= 2n ** 63n) throw new Unreadable("file.int64", { name, value });
       out[i] = value;
     } else out[i] = BigInt(view[`get${signed ? "Int" : "Uint"}${8 * width}`](width * i, true));
   }

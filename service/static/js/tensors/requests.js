@@ -1,13 +1,13 @@
 /** The bodies of the tensor tab's requests. */
 
 import { knobs, TARGETS } from "../text/requests.js";
-import { toWire } from "./arrays.js";
+import { asMask, toWire } from "./arrays.js";
 
-export const EXAMPLE = {
-  query: [[1, 0, 0.5], [0, 1, 0.5], [1, 1, 0], [0.2, -1, 1]],
-  key: [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]],
-  value: [[1, 2], [3, 4], [5, 6], [7, 8]],
-};
+export const EXAMPLE = `{
+ "query": [[1, 0, 0.5], [0, 1, 0.5], [1, 1, 0], [0.2, -1, 1]],
+ "key": [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]],
+ "value": [[1, 2], [3, 4], [5, 6], [7, 8]]
+}`;
 
 /** Weights that are asked for whole, over all heads. */
 const MOST_WHOLE = 300_000;
@@ -57,7 +57,8 @@ function entry(spec, params, given, n, m) {
 /**
  * @param {Record<string, any>} json a body of POST /loss or /attention, as pasted
  * @param {Map<string, import("./arrays.js").Tensor>} roles field → array of a file; they take the place of what is pasted
- * @param {{losses: Map<string, Record<string, string>>, causal: boolean, grad: boolean, scale: string, dtype: string}} options
+ * @param {{losses: Map<string, Record<string, string>>, causal: string, grad: boolean, scale: string, dtype: string}} options
+ *   causal, scale and dtype are empty where what is pasted decides
  * @param {any[]} specs of GET /losses
  */
 export function tensorBody(json, roles, options, specs) {
@@ -68,7 +69,7 @@ export function tensorBody(json, roles, options, specs) {
   for (const [role, tensor] of roles) {
     if (role === "target") given.target = toWire(tensor);
     else if (role.startsWith("other.")) given.other = { ...given.other, [role.slice(6)]: toWire(tensor) };
-    else fields[role] = toWire(tensor);
+    else fields[role] = toWire(role === "mask" ? asMask(tensor) : tensor);
   }
   given.probability = fields.probability;
   const [queryShape, keyShape] = [shapeOf(fields.query), shapeOf(fields.key)];
@@ -80,9 +81,9 @@ export function tensorBody(json, roles, options, specs) {
   if (losses.some((one) => one.name !== "cross_entropy") && fields.probability && !losses.some((one) => one.name === "cross_entropy")) {
     delete fields.probability;
   }
-  if (options.causal) fields.causal = true;
+  if (options.causal !== "") fields.causal = options.causal === "true";
   if (options.scale !== "" && Number.isFinite(Number(options.scale))) fields.scale = Number(options.scale);
-  if (options.dtype && options.dtype !== "float32") fields.dtype = options.dtype;
+  if (options.dtype !== "") fields.dtype = options.dtype;
   const cells = queryShape.slice(0, -2).reduce((product, size) => product * size, 1) * n * m;
   const whole = cells <= MOST_WHOLE;
   const asked = ["loss", "per_query", "entropy", "received", ...(options.grad ? ["grad"] : []), ...(fields.value ? ["output"] : [])];

@@ -6,55 +6,73 @@ import { HeatMap } from "../draw/heatmap.js";
 import { bars, fitted } from "../draw/plots.js";
 import { Source } from "../draw/source.js";
 import { number, t } from "../i18n.js";
+import { set, state } from "../state.js";
 import { windowBody } from "./requests.js";
 
 /** @param {any} tensor base64 or a plain number or list */
 const decoded = (tensor) => (tensor?.base64 !== undefined ? decodeTensor(tensor) : { shape: [], data: [tensor].flat() });
 
+/** What is looked at, by its names in the link; what the answer does not have counts as the first that it has. */
+export const VIEW = ["shown", "perQuery", "batch", "queryHead"];
+
+const options = (count, chosen) => Array.from({ length: count }, (_, i) => h("option", { value: i, selected: i === chosen }, String(i)));
+const named = (pairs, chosen) => pairs.map(([value, name]) => h("option", { value, selected: value === chosen }, name));
+
 export class TensorResults {
   /** @type {any} */
   answer = null;
-  batch = 0;
-  head = 0;
   /** @type {Map<string, Promise<any>>} windows of all heads */
   #windows = new Map();
+  /** Which map is drawn, and its size: the same one keeps its place. */
+  #drawn = "";
 
   /** @param {(error: unknown) => void} failed */
   constructor(failed) {
     this.map = new HeatMap(byId("tensor-map"), { label: t("map.title"), words: t, failed });
-    byId("tensor-shown").addEventListener("change", () => this.draw());
-    byId("tensor-per-query").addEventListener("change", () => this.#perQuery());
-    byId("tensor-batch").addEventListener("change", (event) => ((this.batch = Number(event.target.value)), this.draw()));
-    byId("tensor-head").addEventListener("change", (event) => ((this.head = Number(event.target.value)), this.draw()));
+    const chosen = (id, change) => byId(id).addEventListener("change", (event) => set(change(event.target.value)));
+    chosen("tensor-shown", (shown) => ({ shown }));
+    chosen("tensor-per-query", (perQuery) => ({ perQuery }));
+    chosen("tensor-batch", (batch) => ({ batch: Number(batch) }));
+    chosen("tensor-head", (head) => ({ queryHead: Number(head) }));
   }
 
   /** @param {any} answer @param {ReturnType<import("./requests.js").tensorBody>} made */
   show(answer, made) {
-    Object.assign(this, { answer, made, batch: 0, head: 0 });
+    Object.assign(this, { answer, made });
     this.#windows.clear();
-    const one = (name, value) => h("div", { class: "metric", "data-metric": name }, h("dt", {}, name), h("dd", {}, value));
+    this.render();
+  }
+
+  render() {
+    const { answer } = this;
+    if (!answer) return;
+    const one = (name, title, value) => h("div", { class: "metric", "data-metric": name }, h("dt", {}, title), h("dd", {}, value));
     const losses = Object.entries(answer.losses ?? {}).filter(([, value]) => typeof value === "number");
     const metric = (value) => (typeof value === "number" ? number(value, 6) : "…");
     byId("tensor-metrics").replaceChildren(
-      one(t("tensor.total"), metric(answer.loss)),
-      ...losses.map(([name, value]) => one(name, metric(value))),
+      one("loss", t("tensor.total"), metric(answer.loss)),
+      ...losses.map(([name, value]) => one(name, name, metric(value))),
     );
-    const maps = [["weights", "tensor.weights"], ...(answer.output ? [["output", "tensor.output"]] : [])];
-    for (const name of Object.keys(answer.grad ?? {})) maps.push([`grad.${name}`, `tensor.grad_${name}`]);
-    const before = byId("tensor-shown").value;
-    byId("tensor-shown").replaceChildren(...maps.map(([value, word]) => h("option", { value, selected: value === before }, t(word))));
+    const maps = [["weights", t("tensor.weights")], ...(answer.output ? [["output", t("tensor.output")]] : [])];
+    for (const name of Object.keys(answer.grad ?? {})) maps.push([`grad.${name}`, t(`tensor.grad_${name}`)]);
+    byId("tensor-shown").replaceChildren(...named(maps, state.shown));
     const numbers = [...Object.keys(answer.per_query ?? {}).map((name) => [`per_query.${name}`, name]), ["entropy", t("tensor.entropy")], ["received", t("tensor.received")]];
-    const chosen = byId("tensor-per-query").value;
-    byId("tensor-per-query").replaceChildren(...numbers.map(([value, name]) => h("option", { value, selected: value === chosen }, name)));
-    const { lead } = made;
-    const [batches, heads] = [lead[0] ?? 1, lead[1] ?? 1];
-    const options = (count) => Array.from({ length: count }, (_, i) => h("option", { value: i }, String(i)));
-    byId("tensor-batch").replaceChildren(...options(batches));
-    byId("tensor-head").replaceChildren(...options(heads));
+    byId("tensor-per-query").replaceChildren(...named(numbers, state.perQuery));
+    const [batches, heads] = [this.made.lead[0] ?? 1, this.made.lead[1] ?? 1];
+    byId("tensor-batch").replaceChildren(...options(batches, state.batch));
+    byId("tensor-head").replaceChildren(...options(heads, state.queryHead));
     show(byId("tensor-batch-field"), batches > 1);
     show(byId("tensor-head-field"), heads > 1);
     show(byId("tensor-results"), true);
     this.draw();
+  }
+
+  get batch() {
+    return Number(byId("tensor-batch").value);
+  }
+
+  get head() {
+    return Number(byId("tensor-head").value);
   }
 
   /** The part of this batch entry and head. Key heads may be fewer than query heads. @returns {{shape: number[], data: ArrayLike<number>}} */
@@ -90,30 +108,31 @@ export class TensorResults {
     });
   }
 
-  draw() {
-    if (!this.answer) return;
-    const what = byId("tensor-shown").value || "weights";
+  /** The map that is chosen. */
+  #chosen(what) {
     const plain = (prefix) => (i) => `${prefix}${i}`;
     const describe = (a, b) => (q, k, value) => t("tensor.cell", { row: `${a}${q}`, column: `${b}${k}`, value: value === undefined ? "…" : number(value, 6) });
-    if (what === "weights") {
-      const source = this.#source();
-      this.map.show({ source, rowName: plain("q"), columnName: plain("k"), colours: "viridis", share: Math.sqrt, describe: describe("q", "k") });
-    } else {
-      const tensor = what === "output" ? this.answer.output : this.answer.grad[what.slice(5)];
-      const { shape, data } = this.#part(tensor, 2);
-      const most = data.reduce((max, value) => Math.max(max, Math.abs(value)), 0) || 1;
-      const row = what === "grad.key" || what === "grad.value" ? "k" : "q";
-      this.map.show({
-        source: Source.whole(shape[0], shape[1], data), rowName: plain(row), columnName: plain("d"), colours: "balance",
-        share: (value) => 0.5 + value / (2 * most), describe: describe(row, "d"),
-      });
-    }
-    this.map.canvas.setAttribute("aria-label", byId("tensor-shown").selectedOptions[0]?.textContent ?? "");
-    this.map.readout.textContent = t(what === "weights" ? "map.hint" : "map.hint_tensor");
-    this.#perQuery();
+    const sides = (a, b) => ({ rowName: plain(a), columnName: plain(b), describe: describe(a, b) });
+    if (what === "weights") return { source: this.#source(), colours: "viridis", share: Math.sqrt, ...sides("q", "k") };
+    const { shape, data } = this.#part(what === "output" ? this.answer.output : this.answer.grad[what.slice(5)], 2);
+    const most = data.reduce((max, value) => Math.max(max, Math.abs(value)), 0) || 1;
+    const row = what === "grad.key" || what === "grad.value" ? "k" : "q";
+    return { source: Source.whole(shape[0], shape[1], data), colours: "balance", share: (value) => 0.5 + value / (2 * most), ...sides(row, "d") };
   }
 
-  #perQuery() {
+  draw() {
+    if (!this.answer) return;
+    const what = byId("tensor-shown").value;
+    const chosen = this.#chosen(what);
+    const drawn = [what, chosen.source.rows, chosen.source.columns].join();
+    this.map.show(chosen, { keep: drawn === this.#drawn });
+    this.#drawn = drawn;
+    this.map.canvas.setAttribute("aria-label", byId("tensor-shown").selectedOptions[0].textContent);
+    this.map.readout.textContent = t(what === "weights" ? "map.hint" : "map.hint_tensor");
+    this.#drawBars();
+  }
+
+  #drawBars() {
     const what = byId("tensor-per-query").value;
     const tensor = what.startsWith("per_query.") ? this.answer.per_query[what.slice(10)] : this.answer[what];
     if (!tensor) return;
@@ -122,6 +141,7 @@ export class TensorResults {
     const { data } = each ? this.#part(tensor, 1) : whole;
     const prefix = what === "received" ? "k" : each ? "q" : "";
     const label = byId("tensor-per-query").selectedOptions[0]?.textContent ?? what;
-    fitted(byId("tensor-bars"), (width) => bars({ values: data, label, name: (i) => `${prefix}${i}`, width }));
+    const shown = (this.bars = { values: Array.from(data), label, name: (i) => `${prefix}${i}` });
+    fitted(byId("tensor-bars"), (width) => bars({ ...shown, width }));
   }
 }
