@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from tests.page.opening import PATIENCE_MS, Opener
+from tests.page.opening import DRAWN, PATIENCE_MS, Opener
 from tests.service.text.local import save_bert, save_t5
 from tests.serving import Server, server_starter
 
@@ -107,3 +107,11 @@ def opened(browser: Browser, site: Server, console: list[str]) -> Iterator[Opene
 def page(opened: Opener) -> Page:
     """The page, opened, with its first text scored and drawn."""
     return opened()
+
+
+@pytest.fixture
+def tab(opened: Opener) -> Page:
+    """The tensor tab, with its example computed and drawn."""
+    page = opened(wait=False, tab="tensors")
+    expect(page.locator(f"#tensor-map {DRAWN}")).to_be_visible()
+    return page

@@ -58,6 +58,15 @@ def test_all_is_reached_and_done_by_keyboard(page: Page) -> None:
     expect(page.locator("#tab-tensors")).to_be_focused()
 
 
+def test_the_skip_link_leads_to_the_content_and_keeps_what_is_on_screen(opened: Opener) -> None:
+    page = opened(text="still here")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    expect(page.locator("#text")).to_have_value("still here")
+
+
 def test_every_control_has_a_name(page: Page) -> None:
     page.click("#take summary")
     unnamed = page.evaluate(

@@ -60,6 +60,16 @@ def test_no_network_loses_nothing_and_recovers(page: Page) -> None:
     assert tokens(page)[-1] == "·here"
 
 
+def test_what_took_too_long_is_not_asked_again_by_itself(opened: Opener) -> None:
+    opened.context.add_init_script("const limit = AbortSignal.timeout; AbortSignal.timeout = () => limit.call(AbortSignal, 300)")
+    asked: list[Route] = []
+    opened.context.route("**/models", asked.append)
+    page = opened(wait=False)
+    expect(page.locator("#text-failure")).to_contain_text("The answer took too long", timeout=1500)
+    page.wait_for_timeout(2500)
+    assert len(asked) == 1
+
+
 def test_a_model_that_is_loading_is_waited_for(opened: Opener) -> None:
     loading = json.dumps({"models": [{"name": "default", "state": "loading"}]})
     opened.context.route(

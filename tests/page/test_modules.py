@@ -58,10 +58,16 @@ def test_a_state_comes_back_from_its_link(modules: Page) -> None:
     assert run(modules, "state.js", "m.toHash(m.DEFAULTS)") == ""
 
 
-@pytest.mark.parametrize("link", ["#layer=x&head=1e99&tab=none&compare=all&nothing=1", "#%E0%A4%A", "#text", "#&&=&"])
+@pytest.mark.parametrize("link", ["#layer=x&head=1e99&tab=none&compare=all&nothing=1", "#constructor=1&toString=2&__proto__=3", "#%E0%A4%A", "#text", "#&&=&"])
 def test_a_broken_link_opens_with_what_can_be_read(modules: Page, link: str) -> None:
     state = run(modules, "state.js", "m.fromHash(x)", link)
     assert (state["layer"], state["head"], state["tab"], state["compare"]) == (-1, 0, "text", "")
+    assert state == run(modules, "state.js", "m.DEFAULTS") | {"text": state["text"]}
+
+
+@pytest.mark.parametrize("part", ["scale=log", "permutations=-5", "permutations=17", "dtype=int8", "causal=1", "seed=-1", "batch=-1", "queryHead=-2", "site=all"])
+def test_what_no_control_offers_is_left_out_of_a_link(modules: Page, part: str) -> None:
+    assert run(modules, "state.js", "m.fromHash(x)", part) == run(modules, "state.js", "m.DEFAULTS")
 
 
 ARRAYS = {
@@ -155,6 +161,11 @@ def test_csv_quotes_what_needs_it(modules: Page) -> None:
         run(modules, "exports.js", "m.csv(x)", [["a,b", 'say "x"', None, 1.5], ["line\nbreak"]])
         == '"a,b","say ""x""",,1.5\r\n"line\nbreak"\r\n'
     )
+
+
+def test_csv_holds_nothing_that_a_spreadsheet_would_compute(modules: Page) -> None:
+    given = [["=1+1", "+1", "-x", "@a", "\tb", " =c", -1.5, True]]
+    assert run(modules, "exports.js", "m.csv(x)", given) == "'=1+1,'+1,'-x,'@a,'\tb, =c,-1.5,true\r\n"
 
 
 def test_a_source_asks_for_each_window_once_and_never_above_the_diagonal(modules: Page) -> None:

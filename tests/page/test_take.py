@@ -1,5 +1,6 @@
 """Snippets, links and files: what leaves the page is what was on it."""
 
+import codecs
 import csv
 import json
 import subprocess
@@ -107,7 +108,50 @@ def test_every_figure_is_downloaded_in_every_form(opened: Opener, tmp_path: Path
         elif kind == "json":
             assert json.loads(path.read_text())
         else:
-            with path.open(newline="") as file:
+            assert path.read_bytes().startswith(codecs.BOM_UTF8)
+            with path.open(newline="", encoding="utf-8-sig") as file:
                 rows = list(csv.reader(file))
             assert len(rows) > 3
             assert len({len(row) for row in rows}) == 1
+
+
+def test_pictures_of_a_text_with_control_characters_are_drawn(opened: Opener, tmp_path: Path) -> None:
+    page = opened(text="one\x01 two\x1b three\ufffe")
+    expect(page.locator("#order-plot svg")).to_be_visible()
+    page.click("#take summary")
+    for figure in ("tokens", "map", "headview", "order"):
+        page.select_option("#figure", figure)
+        for kind in ("png", "svg"):
+            with page.expect_download() as came:
+                page.click(f"#downloads [data-kind={kind}]")
+            came.value.save_as(tmp_path / kind)
+            assert kind == "png" or ElementTree.parse(tmp_path / kind).getroot().tag.endswith("svg")
+
+
+def test_a_link_restores_what_is_looked_at_of_tensors(opened: Opener) -> None:
+    heads = [[[[1, 0], [0, 1]], [[2, 1], [0, 3]]]]
+    page = opened(tab="tensors", wait=False, losses="distance", tensors=json.dumps({"query": heads * 2, "key": heads * 2}))
+    expect(page.locator("#tensor-head-field")).to_be_visible()
+    chosen = {"shown": "grad.key", "per-query": "received", "batch": "1", "head": "1"}
+    for name, value in chosen.items():
+        page.select_option(f"#tensor-{name}", value)
+    bars = page.locator("#tensor-bars").inner_html()
+    page.click("#take summary")
+    again = opened.context.new_page()
+    again.goto(copied(page, "#copy-link"))
+    expect(again.locator(f"#tensor-map {DRAWN}")).to_have_attribute("aria-label", "gradient of key")
+    assert {name: again.input_value(f"#tensor-{name}") for name in chosen} == chosen
+    assert again.locator("#tensor-bars").inner_html() == bars
+
+
+def test_the_bars_are_written_as_they_are_drawn(opened: Opener, tmp_path: Path) -> None:
+    page = opened(tab="tensors", wait=False, perQuery="received")
+    expect(page.locator("#tensor-bars rect")).to_have_count(4)
+    page.click("#take summary")
+    page.select_option("#figure", "bars")
+    with page.expect_download() as came:
+        page.click("#downloads [data-kind=csv]")
+    came.value.save_as(tmp_path / "bars")
+    rows = (tmp_path / "bars").read_text("utf-8-sig").splitlines()
+    assert [row.split(",")[0] for row in rows] == ["place", "k0", "k1", "k2", "k3"]
+    assert sum(float(row.split(",")[1]) for row in rows[1:]) == pytest.approx(4)

@@ -125,7 +125,7 @@ export const WORDS = {
   "order.given": ["as given: {nats} nats", "给定：{nats} 奈特"],
   "order.hint": ["Further left is likelier. Hover a dot to read its order.", "越靠左越可能。悬停圆点查看词序。"],
   "order.list": ["The {count} likeliest orders", "最可能的 {count} 个词序"],
-  "take.title": ["Take it with you", "带走结果"],
+  "take.title": ["Take it with you", "导出"],
   "take.language": ["Language of the snippet", "代码语言"],
   "take.snippet": ["The requests of this screen", "本页的请求"],
   "take.copy": ["Copy", "复制"],

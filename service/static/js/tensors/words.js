@@ -13,7 +13,7 @@ export const TENSOR_WORDS = {
   "tensor.causal": ["causal", "因果"],
   "tensor.grad": ["gradients", "梯度"],
   "tensor.scale": ["Scale", "缩放"],
-  "tensor.dtype": ["Computed in", "计算类型"],
+  "tensor.dtype": ["Computed in", "计算精度"],
   "tensor.losses": ["Losses", "损失"],
   "tensor.needs_other": ["needs a second map: give arrays other.query and other.key, or losses in the JSON", "需要第二张图：提供 other.query 与 other.key 数组，或在 JSON 中给出 losses"],
   "tensor.batch": ["Batch entry", "批次"],
