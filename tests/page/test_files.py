@@ -100,7 +100,24 @@ def zip64(**arrays: np.ndarray) -> bytes:
         common = struct.pack("<HHHHHIIIHH", 45, 0, 0, 0, 33, zipfile.crc32(data), 2**32 - 1, 2**32 - 1, len(called), 20)
         out.write(b"PK\3\4" + common + called + wide + data)
         wide = struct.pack("<HHQQQ", 1, 24, len(data), len(data), at)
-        common = struct.pack("<HHHHHHIIIHHHHHII", 45, 45, 0, 0, 0, 33, zipfile.crc32(data), *[2**32 - 1] * 2, len(called), 28, 0, 0, 0, 0, 2**32 - 1)
+        common = struct.pack(
+            "<HHHHHHIIIHHHHHII",
+            45,
+            45,
+            0,
+            0,
+            0,
+            33,
+            zipfile.crc32(data),
+            *[2**32 - 1] * 2,
+            len(called),
+            28,
+            0,
+            0,
+            0,
+            0,
+            2**32 - 1,
+        )
         directory.write(b"PK\1\2" + common + called + wide)
     start, size = out.tell(), len(directory.getvalue())
     out.write(directory.getvalue())
@@ -196,3 +213,14 @@ def test_tensors_too_long_for_a_command_are_read_from_a_file_of_their_body(tab: 
         assert done.returncode == 0, done.stderr
         assert str(metric(tab, "loss"))[:6] in done.stdout
         assert "weights" in done.stdout.splitlines()[-1]
+
+
+def test_a_loss_of_two_maps_waits_for_the_second_one(tab: Page) -> None:
+    drop(tab, ("x.npz", npz(q=EYE, k=EYE, other_q=EYE, other_k=EYE)))
+    settled(tab, "[3, 3]")
+    tab.check("#loss-kl")
+    expect(tab.locator("[data-metric=kl]")).to_be_visible()
+    tab.click("#tensor-example")
+    settled(tab, "[4, 3]")
+    expect(tab.locator("[data-metric=kl]")).to_have_count(0)
+    expect(tab.locator("[data-loss=kl]")).to_contain_text("needs a second map")

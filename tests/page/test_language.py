@@ -53,7 +53,12 @@ def test_every_loss_and_parameter_is_told_in_chinese(opened: Opener) -> None:
     page = opened(wait=False)
     page.select_option("#language", "zh")
     specs = [
-        {"name": spec.name, "summary": "", "formula": spec.formula, "parameters": [{"name": one.name, "help": ""} for one in spec.parameters]}
+        {
+            "name": spec.name,
+            "summary": "",
+            "formula": spec.formula,
+            "parameters": [{"name": one.name, "help": ""} for one in spec.parameters],
+        }
         for spec in LOSSES.values()
     ]
     told = page.evaluate(

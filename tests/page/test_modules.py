@@ -58,14 +58,36 @@ def test_a_state_comes_back_from_its_link(modules: Page) -> None:
     assert run(modules, "state.js", "m.toHash(m.DEFAULTS)") == ""
 
 
-@pytest.mark.parametrize("link", ["#layer=x&head=1e99&tab=none&compare=all&nothing=1", "#constructor=1&toString=2&__proto__=3", "#%E0%A4%A", "#text", "#&&=&"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "#layer=x&head=1e99&tab=none&compare=all&nothing=1",
+        "#constructor=1&toString=2&__proto__=3",
+        "#%E0%A4%A",
+        "#text",
+        "#&&=&",
+    ],
+)
 def test_a_broken_link_opens_with_what_can_be_read(modules: Page, link: str) -> None:
     state = run(modules, "state.js", "m.fromHash(x)", link)
     assert (state["layer"], state["head"], state["tab"], state["compare"]) == (-1, 0, "text", "")
     assert state == run(modules, "state.js", "m.DEFAULTS") | {"text": state["text"]}
 
 
-@pytest.mark.parametrize("part", ["scale=log", "permutations=-5", "permutations=17", "dtype=int8", "causal=1", "seed=-1", "batch=-1", "queryHead=-2", "site=all"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "scale=log",
+        "permutations=-5",
+        "permutations=17",
+        "dtype=int8",
+        "causal=1",
+        "seed=-1",
+        "batch=-1",
+        "queryHead=-2",
+        "site=all",
+    ],
+)
 def test_what_no_control_offers_is_left_out_of_a_link(modules: Page, part: str) -> None:
     assert run(modules, "state.js", "m.fromHash(x)", part) == run(modules, "state.js", "m.DEFAULTS")
 
@@ -89,7 +111,9 @@ def test_npz_archives_are_read_as_numpy_wrote_them(modules: Page) -> None:
     for write in (np.savez, np.savez_compressed):
         file = io.BytesIO()
         write(file, **ARRAYS)
-        expression = "[...(await m.readNpz(new Uint8Array(x))).arrays].map(([n, t]) => [n, t.shape, t.dtype, [...t.bytes]])"
+        expression = (
+            "[...(await m.readNpz(new Uint8Array(x))).arrays].map(([n, t]) => [n, t.shape, t.dtype, [...t.bytes]])"
+        )
         found = {name: rest for name, *rest in run(modules, "tensors/npy.js", expression, list(file.getvalue()))}
         assert found.keys() == ARRAYS.keys()
         for name, (shape, dtype, data) in found.items():

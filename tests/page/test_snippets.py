@@ -15,7 +15,7 @@ LONG = "It was the best of times, it was the worst of times. " * 30
 
 
 def snippet(page: Page, language: str = "curl") -> str:
-    if not page.locator("#take").get_attribute("open") == "":
+    if page.locator("#take").get_attribute("open") is None:
         page.click("#take summary")
     page.get_by_text(language, exact=True).click()
     return page.locator("#snippet").inner_text()
@@ -89,7 +89,10 @@ def test_of_a_large_map_the_window_in_view_is_asked_for(opened: Opener, tmp_path
     assert body["queries"] != [0, 256]
     [answer] = [answer for title, answer in ran(page, tmp_path).items() if title.startswith("Weights")]
     [weights] = answer["results"][0]["layers"][0]["weights"]
-    assert (len(weights), len(weights[0])) == (body["queries"][1] - body["queries"][0], body["keys"][1] - body["keys"][0])
+    assert (len(weights), len(weights[0])) == (
+        body["queries"][1] - body["queries"][0],
+        body["keys"][1] - body["keys"][0],
+    )
 
 
 def test_a_text_too_long_for_a_command_is_read_from_files(opened: Opener, tmp_path: Path) -> None:

@@ -130,7 +130,9 @@ def test_pictures_of_a_text_with_control_characters_are_drawn(opened: Opener, tm
 
 def test_a_link_restores_what_is_looked_at_of_tensors(opened: Opener) -> None:
     heads = [[[[1, 0], [0, 1]], [[2, 1], [0, 3]]]]
-    page = opened(tab="tensors", wait=False, losses="distance", tensors=json.dumps({"query": heads * 2, "key": heads * 2}))
+    page = opened(
+        tab="tensors", wait=False, losses="distance", tensors=json.dumps({"query": heads * 2, "key": heads * 2})
+    )
     expect(page.locator("#tensor-head-field")).to_be_visible()
     chosen = {"shown": "grad.key", "per-query": "received", "batch": "1", "head": "1"}
     for name, value in chosen.items():

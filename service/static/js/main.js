@@ -73,6 +73,7 @@ const retell = () => {
   text.measure.controls();
   text.score();
   tensors.retell();
+  take.hush();
   take.draw();
 };
 

@@ -8,7 +8,7 @@ import { ofTensors, ofText } from "./figures.js";
 import { t } from "./i18n.js";
 import { shownOfTensors, shownOfText } from "./shown.js";
 import { bodyFile, curlSnippet, inFile, pythonSnippet } from "./snippets.js";
-import { link, state, writeLink } from "./state.js";
+import { link, onChange, state, writeLink } from "./state.js";
 
 export class Take {
   language = "curl";
@@ -29,11 +29,18 @@ export class Take {
       if (address) this.#copy(address, files ? "take.files" : "take.copied");
       else this.#say("take.long");
     });
+    onChange(() => this.hush());
     byId("bodies").addEventListener("click", (event) => this.#saveBody(event.target.closest("button")?.dataset.body));
     byId("downloads").addEventListener("click", (event) => {
       const { kind } = event.target.closest("button")?.dataset ?? {};
       if (kind) this.#download(kind);
     });
+  }
+
+  /** What was said last is of what was on screen then. */
+  hush() {
+    byId("take-says").textContent = "";
+    clearFailure("take");
   }
 
   /** @param {string} word @param {Record<string, any>} values */

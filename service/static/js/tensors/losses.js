@@ -38,6 +38,7 @@ export class LossList {
           "div",
           { class: "loss", "data-loss": spec.name },
           h("label", { for: `loss-${spec.name}`, title: lacks ? t("tensor.needs_other") : `${spec.summary} ${spec.formula}` }, box, h("span", {}, spec.name)),
+          on && lacks && h("p", { class: "note" }, t("tensor.needs_other")),
           on && this.#params(spec, chosen.get(spec.name)),
         );
       }),

@@ -75,7 +75,8 @@ export function tensorBody(json, roles, options, specs) {
   const [queryShape, keyShape] = [shapeOf(fields.query), shapeOf(fields.key)];
   const [n, m] = [queryShape.at(-2) ?? 0, keyShape.at(-2) ?? 0];
   const named = new Set((fields.losses ?? []).map((one) => one.name));
-  const added = specs.filter((spec) => options.losses.has(spec.name) && !named.has(spec.name));
+  const paired = Boolean(given.other?.query && given.other.key);
+  const added = specs.filter((spec) => options.losses.has(spec.name) && !named.has(spec.name) && (paired || !needsOther(spec)));
   const losses = [...(fields.losses ?? []), ...added.map((spec) => entry(spec, options.losses.get(spec.name), given, n, m))];
   if (losses.length) fields.losses = losses;
   if (losses.some((one) => one.name !== "cross_entropy") && fields.probability && !losses.some((one) => one.name === "cross_entropy")) {
