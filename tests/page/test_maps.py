@@ -64,6 +64,20 @@ def test_2048_tokens_fit_with_the_largest_weight_of_each_block(page: Page, site:
     expect(page.locator("#map .note")).to_contain_text("4 × 4")
 
 
+def test_a_map_that_is_seen_in_blocks_is_saved_in_blocks(page: Page) -> None:
+    type_text(page, LONG)
+    page.locator("#map").get_by_role("button", name="Fit").click()
+    expect(page.locator("#map .note")).to_contain_text("8 × 8")
+    expect(page.locator(f"#map {DRAWN}")).to_be_visible()
+    page.click("#take summary")
+    page.select_option("#figure", "map")
+    with page.expect_download() as saved:
+        page.locator("#downloads [data-kind=json]").click()
+    found = json.loads(saved.value.path().read_text())
+    assert np.shape(found["weights"]) == (256, 256)
+    assert (found["queries"], found["largest_of_block"]) == ([0, 2048], 8)
+
+
 def test_a_windowed_map_and_its_head_view_are_whole_after_a_click(page: Page) -> None:
     page.fill("#text", LONG)
     settled(page)

@@ -76,15 +76,23 @@ export function ofTensors({ answer, results }) {
   };
 }
 
+/** Cells on a side of the blocks that are written: those of the screen, where not all cells are here. */
+const blockOf = (map) => (map.shown.source.data ? 1 : map.block);
+
 const ofMap = (map, rowText, columnText) => () => {
   const [q0, q1, k0, k1] = inView(map);
+  const block = blockOf(map);
   const rows = [["query", "key", "query_token", "key_token", "value"]];
-  for (let q = q0; q < q1; q += 1) for (let k = k0; k < k1; k += 1) rows.push([q, k, rowText(q), columnText(k), map.shown.source.get(q, k)]);
+  for (let q = q0; q < q1; q += block) {
+    for (let k = k0; k < k1; k += block) rows.push([q, k, rowText(q), columnText(k), map.shown.source.peak(block, q, k)]);
+  }
   return rows;
 };
 
 function asMatrix(map) {
   const [q0, q1, k0, k1] = inView(map);
-  const line = (q) => Array.from({ length: k1 - k0 }, (_, i) => map.shown.source.get(q, k0 + i) ?? null);
-  return { queries: [q0, q1], keys: [k0, k1], weights: Array.from({ length: q1 - q0 }, (_, i) => line(q0 + i)) };
+  const block = blockOf(map);
+  const line = (q) => Array.from({ length: Math.ceil((k1 - k0) / block) }, (_, i) => map.shown.source.peak(block, q, k0 + i * block) ?? null);
+  const weights = Array.from({ length: Math.ceil((q1 - q0) / block) }, (_, i) => line(q0 + i * block));
+  return { queries: [q0, q1], keys: [k0, k1], ...(block > 1 && { largest_of_block: block }), weights };
 }
