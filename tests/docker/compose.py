@@ -59,9 +59,9 @@ class Compose:
         """Run a line of Python inside the container, as the service's user."""
         return self("exec", "-T", "attnloss", "python", "-c", program)
 
-    def containers(self, service: str) -> list[str]:
-        """The ids of a service's containers, running or not."""
-        return self("ps", "--all", "--quiet", service).split()
+    def containers(self, *services: str) -> list[str]:
+        """The ids of these services' containers, running or not."""
+        return self("--profile", "*", "ps", "--all", "--quiet", *services).split()
 
     def state(self, container: str) -> dict[str, object]:
         """Docker's own record of a container's process."""

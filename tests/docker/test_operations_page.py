@@ -60,10 +60,14 @@ def test_a_newcomer_gets_from_docker_compose_up_to_a_dashboard(page: Compose) ->
     follow(page, "From docker compose up to a dashboard", slice(-1, None))
 
 
-def test_replicas_that_are_restarted_one_after_the_other_fail_no_request(page: Compose) -> None:
+def test_an_upgrade_behind_nginx_fails_no_request(page: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     follow(page, "Replicas")
+    before = set(page.containers("attnloss", "replica"))
+    monkeypatch.setitem(page.environment, "ATTNLOSS_MEM_LIMIT", "3g")  # replaces containers as a new image does
     with Load(page) as load:
         follow(page, "Upgrades and restarts")
+    assert len(before) == 3
+    assert before.isdisjoint(page.containers("attnloss", "replica"))
     assert set(load.got) == {"200"}, load.got
 
 

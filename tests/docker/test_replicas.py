@@ -1,5 +1,8 @@
 """`--profile replicas`: several containers behind nginx, one of which dies under load and comes back."""
 
+import contextlib
+import http.client
+import json
 from collections.abc import Iterator
 
 import httpx
@@ -25,12 +28,6 @@ def proxied(compose: Compose, nginx_image: None) -> Iterator[httpx.Client]:
         compose("--profile", "replicas", "rm", "--stop", "--force", "replica", "nginx")
 
 
-def replicas(compose: Compose) -> list[str]:
-    return (
-        compose.containers("attnloss") + compose("--profile", "replicas", "ps", "--all", "--quiet", "replica").split()
-    )
-
-
 def served(compose: Compose, container: str) -> int:
     """Requests for attention that a container has answered, by its own count."""
     program = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
@@ -42,7 +39,7 @@ def served(compose: Compose, container: str) -> int:
 def test_every_replica_serves(compose: Compose, proxied: httpx.Client) -> None:
     for _ in range(60):
         proxied.post("/attention", json=TENSORS).raise_for_status()
-    counts = [served(compose, container) for container in replicas(compose)]
+    counts = [served(compose, container) for container in compose.containers("attnloss", "replica")]
     say(f"requests of each replica: {counts}")
     assert len(counts) == 3
     assert min(counts) > 0
@@ -51,7 +48,7 @@ def test_every_replica_serves(compose: Compose, proxied: httpx.Client) -> None:
 def test_a_replica_killed_under_load_fails_no_request_and_serves_again_when_it_is_back(
     compose: Compose, proxied: httpx.Client
 ) -> None:
-    killed = compose("--profile", "replicas", "ps", "--quiet", "replica").split()[0]
+    killed = compose.containers("replica")[0]
     with Load(compose) as load:
         until(lambda: load.got["200"] > 100, "loaded")
         compose.docker("kill", killed)
@@ -79,6 +76,17 @@ def test_a_failure_of_the_service_reaches_the_client_as_it_is(proxied: httpx.Cli
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_a_body_over_the_limit_is_refused_before_it_is_sent(compose: Compose, proxied: httpx.Client) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", compose.ports["NGINX"], timeout=10)
+    with contextlib.closing(connection):
+        connection.request("POST", "/attention", headers={"Content-Length": str(65 << 20), "X-Request-ID": "large"})
+        answer = connection.getresponse()
+        problem = json.load(answer)
+    assert (answer.status, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert (problem["type"], problem["request_id"]) == ("urn:attnloss:problem:too-large", "large")
+    assert str(65 << 20) in problem["detail"]
+
+
 def test_nginx_keeps_the_metrics_of_single_replicas_to_prometheus(proxied: httpx.Client) -> None:
     assert proxied.get("/metrics").status_code == 404
 
@@ -90,6 +98,8 @@ def test_without_any_replica_it_says_503_in_the_words_of_the_path(compose: Compo
     for answer in answers:
         told = (answer.status_code, answer.headers["retry-after"], answer.headers["x-request-id"])
         assert told == (503, "1", "lost")
+    json_types = ["application/problem+json", "application/json", "application/json"]
+    assert [answer.headers["content-type"] for answer in answers] == json_types
     problem, oip, openai = (answer.json() for answer in answers)
     assert (problem["type"], problem["request_id"]) == ("urn:attnloss:problem:unavailable", "lost")
     assert oip == {"error": problem["detail"]}
