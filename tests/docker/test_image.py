@@ -65,6 +65,7 @@ numpy.linalg.inv(numpy.eye(3)), sympy.solve("x**2 - 1"), networkx.path_graph(3)
 GENERATES = """
 import hf_xet, httptools, orjson, pydantic_core, regex, safetensors.torch
 import simdjson, tokenizers, torch, uvloop, yaml, zmq
+import opentelemetry.sdk.trace, opentelemetry.exporter.otlp.proto.http.trace_exporter
 from transformers import BertModel, GPT2Config, GPT2LMHeadModel, LlamaModel, MarianMTModel, T5Model
 model = GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2))
 model.generate(torch.tensor([[1, 2]]), max_new_tokens=2, pad_token_id=0)
