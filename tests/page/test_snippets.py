@@ -101,6 +101,7 @@ def test_a_text_too_long_for_a_command_is_read_from_files(opened: Opener, tmp_pa
     page.fill("#text", "it's " * 5000)
     settled(page)
     page.click("#take summary")
+    expect(page.locator("#bodies button")).to_have_count(3)
     for button in page.locator("#bodies button").all():
         with page.expect_download() as came:
             button.click()
