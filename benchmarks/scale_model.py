@@ -127,20 +127,23 @@ class Need:
 
 
 def need(rate: float, load: Load, costs: Costs, node: Node, *, on_gpus: bool) -> Need:
-    """What `rate` requests per second need, their computation on GPUs or on cores.
-
-    A request enters a node twice, at an ingress and at a worker, and so does its answer on the way back; what enters
-    one NIC has left another.
-    """
+    """What `rate` requests per second need, their computation on GPUs or on cores."""
     cores = {stage: rate * spent_s for stage, spent_s in costs.seconds(load).items()}
-    gbit = 8e-9 * rate * 2 * load.sizes["byte"]
     gpus = rate * node.gpu_s(load) if on_gpus else 0.0
-    device = gpus if on_gpus else cores["compute"]
     if on_gpus:
         cores["compute"] = gpus
+    gbit = 8e-9 * rate * _nic_bytes(load, second_hop="replica" in costs.lines)
     nodes = {
         "network": gbit / node.nic_gbit / node.busy,
         "decode and encode": (sum(cores.values()) - cores["compute"]) / node.cores / node.busy,
-        "device": device / (node.gpus if on_gpus else node.cores) / node.busy,
+        "device": (gpus / node.gpus if on_gpus else cores["compute"] / node.cores) / node.busy,
     }
     return Need(gbit, cores, gpus, nodes)
+
+
+def _nic_bytes(load: Load, *, second_hop: bool) -> int:
+    """Bytes of a request in the busier direction of all NICs: its body comes in, its answer goes out.
+
+    With a second hop the body also leaves the ingress and enters a worker's node, and the answer comes back.
+    """
+    return max(load.body_bytes, load.answer_bytes) + (load.sizes["byte"] if second_hop else 0)

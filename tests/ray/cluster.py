@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,15 @@ def main(port: int) -> None:
         serve.shutdown()
         ray.shutdown()
     finally:
+        remove(session)
+
+
+def remove(session: str) -> None:
+    """Remove the session's directory, into which processes that end still write."""
+    give_up_s = time.monotonic() + 10
+    while Path(session).exists() and time.monotonic() < give_up_s:
         shutil.rmtree(session, ignore_errors=True)
+        time.sleep(0.1)
 
 
 def deploy(service: dict[str, Any]) -> None:
