@@ -6,7 +6,7 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -21,6 +21,7 @@ MARKS = {
     "ray::ServeReplica:attnloss:ingress": "ingress",
     "ray::ServeReplica:attnloss:worker": "replica",
     "ray::ProxyActor": "proxy",
+    "haproxy": "proxy",
     "service.template": "worker",
     "service.worker_main": "worker",
 }
@@ -61,13 +62,18 @@ class Measured:
 
 @contextmanager
 def servers() -> Iterator[list[Server]]:
-    """The ordinary server and the Ray cluster, both up, with one process of each kind."""
-    ray = [http.SERVICE[0], "-m", "tests.ray.cluster", "--port"]
-    with http.serving(http.SERVICE, **SETTINGS) as plain, http.serving(ray, **SETTINGS) as cluster:
-        both = [Server(name, *started) for name, started in (("ordinary", plain), ("Ray", cluster))]
-        for server in both:
+    """The ordinary server, and Ray clusters of one node, all up, with one process of each kind."""
+    cluster = [http.SERVICE[0], "-m", "tests.ray.cluster"]
+    commands = {
+        "ordinary": http.SERVICE,
+        "Ray": [*cluster, "--port"],
+        "Ray, HAProxy": [*cluster, "--haproxy", "--port"],
+    }
+    with ExitStack() as stack:
+        up = [Server(name, *stack.enter_context(http.serving(line, **SETTINGS))) for name, line in commands.items()]
+        for server in up:
             http.await_ok(server.process, f"http://127.0.0.1:{server.port}/health/ready")
-        yield both
+        yield up
 
 
 def describe(work: Work, port: int) -> Load:

@@ -28,18 +28,37 @@ ENVIRONMENT = {
 }
 
 
-def main(port: int) -> None:
+def haproxy(directory: str) -> dict[str, str]:
+    """What puts HAProxy before the ingress replicas, with files and ports of this cluster's own."""
+    return {
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{directory}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{directory}/admin.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": directory,
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{directory}/server-state",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+    }
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def main(port: int, *, with_haproxy: bool) -> None:
     """Serve until SIGTERM."""
-    os.environ |= ENVIRONMENT
+    session = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
+    os.environ |= ENVIRONMENT | (haproxy(session) if with_haproxy else {})
     import ray  # reads the environment when it is imported
     from ray import serve
 
     told, telling = os.pipe()
-    with socket.create_server(("127.0.0.1", port)) as free:
-        port = free.getsockname()[1]
+    port = port or free_port()
     sys.stdout.write(f"http://127.0.0.1:{port}\n")
     sys.stdout.flush()
-    session = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
     try:
         ray.init(
             num_cpus=LOGICAL_CPUS,
@@ -83,4 +102,6 @@ def deploy(service: dict[str, Any]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.ray.cluster", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    main(parser.parse_args().port)
+    parser.add_argument("--haproxy", action="store_true", help="HAProxy before the ingress replicas")
+    given = parser.parse_args()
+    main(given.port, with_haproxy=given.haproxy)
