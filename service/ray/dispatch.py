@@ -10,20 +10,21 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]  # untyped there
 import structlog
 from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
 
 from service.admission import Reservation
-from service.errors import ComputeFailed, DeadlinePassed, Overloaded, ServiceError, Unavailable
+from service.errors import ComputeFailed, DeadlinePassed, Overloaded, ServiceError, TooLarge, Unavailable
 from service.job import Job, Outcome
 from service.known_worker import best_of_models
 from service.ray.wire import BEGUN, UNREADY, answered, leaving
 
 
 class _GivenUp(Exception):
-    """The call was cancelled, and not from here: its replica is ended."""
+    """The call was cancelled, and not from here: its replica ends."""
 
 
 LOST = (RayActorError, NodeDiedError, ObjectLostError, WorkerCrashedError, ReplicaUnavailableError, _GivenUp)
@@ -175,4 +176,11 @@ async def _or_cancel(response: DeploymentResponse[Any] | DeploymentResponseGener
         if not task.cancelling():
             raise _GivenUp from None
         response.cancel()  # type: ignore[no-untyped-call]  # untyped there
+        raise
+    except grpc.aio.AioRpcError as error:  # if Ray is told to send jobs by gRPC
+        if error.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE):
+            raise _GivenUp from None
+        if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            limit = "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH"
+            raise TooLarge(f"The job or its result is over {limit} of the cluster; send fewer tensors.") from None
         raise

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, ObjectLostError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 
 from service.admission import Admission
-from service.errors import ComputeFailed, DeadlinePassed, Invalid, Overloaded, ServiceError, Unavailable
+from service.errors import ComputeFailed, DeadlinePassed, Invalid, Overloaded, ServiceError, TooLarge, Unavailable
 from service.job import Job, Outcome
 from service.ledger import Ledger
 from service.ray.dispatch import RayDispatch
@@ -25,6 +26,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:The given NumPy array is not wri
 READY = {"workers": [{"pid": 7, "device": "cpu", "state": "ready"}], "models": [{"name": "default", "state": "ready"}]}
 NONE = DeploymentUnavailableError("worker")  # type: ignore[arg-type]  # a name will do
 Say = Callable[[Job], Any]
+
+
+def of_grpc(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
 
 
 def died() -> Exception:
@@ -131,6 +136,7 @@ def test_a_job_travels_with_the_seconds_it_has_left() -> None:
         ObjectLostError("00", "", ""),
         ReplicaUnavailableError("a"),
         asyncio.CancelledError(),
+        of_grpc(grpc.StatusCode.CANCELLED),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -175,11 +181,12 @@ def test_a_replica_is_told_when_nobody_waits_any_more() -> None:
     [
         (BackPressureError(10, 10), Overloaded, 1),
         (NONE, Unavailable, 5),
+        (of_grpc(grpc.StatusCode.RESOURCE_EXHAUSTED), TooLarge, None),
     ],
-    ids=["429", "503"],
+    ids=["429", "503", "413"],
 )
 def test_what_ray_refuses_is_said_in_the_services_words(
-    said: Exception, kind: type[ServiceError], retry_after_s: float
+    said: Exception, kind: type[ServiceError], retry_after_s: float | None
 ) -> None:
     with pytest.raises(kind) as raised:
         computed(Handle([lambda job: said]))
