@@ -32,10 +32,6 @@ def of_grpc(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
 
 
-def died() -> Exception:
-    return ActorDiedError()
-
-
 def result(job: Job) -> list[Any]:
     return answering(Outcome(job.id, {"output": job.arrays["query"]}, compute_s=0.001))
 
@@ -147,14 +143,14 @@ def test_a_job_whose_replica_is_gone_is_sent_again_alone(error: BaseException) -
 
 
 def test_a_job_that_was_alone_at_its_second_death_fails() -> None:
-    handle = Handle([lambda job: died()], [[lambda job: [BEGUN], lambda job: died()]])
+    handle = Handle([lambda job: ActorDiedError()], [[lambda job: [BEGUN], lambda job: ActorDiedError()]])
     with pytest.raises(ComputeFailed, match="twice"):
         computed(handle)
 
 
 def test_a_job_that_only_waited_at_a_death_is_not_blamed() -> None:
-    waited = [lambda job: died()]
-    handle = Handle([lambda job: died()], [waited, waited, waited, [lambda job: [BEGUN], result]])
+    waited = [lambda job: ActorDiedError()]
+    handle = Handle([lambda job: ActorDiedError()], [waited, waited, waited, [lambda job: [BEGUN], result]])
     assert computed(handle)["result"]
 
 
@@ -218,7 +214,7 @@ def looked() -> Callable[[Handle], RayDispatch]:
 
 def test_replicas_tell_their_workers_and_models(looked: Any) -> None:
     restarting = READY | {"workers": [{"pid": 8, "device": "cpu", "state": "restarting"}]}
-    dispatch = looked(Handle([], told=[READY, restarting, died()]))
+    dispatch = looked(Handle([], told=[READY, restarting, ActorDiedError()]))
     assert dispatch.ready
     assert [worker["pid"] for worker in dispatch.workers] == [7, 8]
     assert dispatch.models == {"default": READY["models"][0]}
