@@ -14,6 +14,7 @@ _BYTES_PER_ELEMENT = 16
 _SHARE_OF_FREE = 0.8
 _GROWS_AFTER = 64
 _MOST_GROUPS = 512
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -49,10 +50,11 @@ def _resident_bytes() -> int:
 
 @cache
 def _total_bytes() -> int:
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with contextlib.suppress(OSError, ValueError):  # no such file, or it says max
-        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return machine
+    least = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of a container, in the second and the first cgroups
+        with contextlib.suppress(OSError, ValueError):  # no such file, or it says max
+            least = min(least, int((_CGROUPS / limit).read_text()))
+    return least
 
 
 class DeviceMemory:

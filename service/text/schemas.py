@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from attnloss.registry import LOSSES
 from service.schemas import Lse, Model, Tensor, Window, loss_models, one_of
@@ -18,6 +19,8 @@ TWO_MAPS = frozenset(
 
 
 def _listed(value: Any) -> Any:
+    if not isinstance(value, (str, list)):
+        raise PydanticCustomError("text_type", "expected a text or a list of texts")
     return [value] if isinstance(value, str) else value
 
 

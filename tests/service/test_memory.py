@@ -1,8 +1,11 @@
+from pathlib import Path
+
+import psutil
 import pytest
 import torch
 
 from service import memory as memory_module
-from service.memory import DeviceMemory
+from service.memory import DeviceMemory, _total_bytes, memory_in_use
 
 CPU = torch.device("cpu")
 
@@ -49,3 +52,25 @@ def test_a_job_without_room_is_told_the_largest_of_its_kind_that_was_computed() 
     memory.ran_out(60)
     assert "try one of cost 50" in memory.fits("a", 100)
     assert "try one of cost 1" in memory.fits("new", 1)
+
+
+@pytest.mark.parametrize("place", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_a_cpus_memory_is_what_the_container_may_use(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("12345678\n")
+    monkeypatch.setattr("service.memory._CGROUPS", tmp_path)
+    _total_bytes.cache_clear()
+    told = memory_in_use(torch.device("cpu"))
+    _total_bytes.cache_clear()
+    assert told["total"] == 12345678
+    assert told["used"] > 1 << 20
+
+
+def test_a_cpus_memory_without_a_limit_is_the_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+    monkeypatch.setattr("service.memory._CGROUPS", tmp_path)
+    _total_bytes.cache_clear()
+    assert memory_in_use(torch.device("cpu"))["total"] == psutil.virtual_memory().total
+    _total_bytes.cache_clear()
