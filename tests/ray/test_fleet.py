@@ -20,11 +20,11 @@ CLIENTS = 8
 STARTED_WITHIN_S = 60.0
 
 
-@pytest.fixture(scope="module", params=[[], ["--haproxy"]], ids=["proxy", "HAProxy"])
-def fleet(request: pytest.FixtureRequest, start_server: Callable[..., Server]) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def fleet(start_server: Callable[..., Server]) -> Iterator[Server]:
     """One ingress replica, and one worker replica that becomes two under load and stays two."""
     scaling = {"ray_max_workers": 2, "ray_worker_jobs": 2, "ray_upscale_delay_s": 0.5, "ray_look_back_s": 2}
-    server = start_server(["tests.ray.cluster", *request.param], **scaling, cpu_threads=1)
+    server = start_server(**scaling, cpu_threads=1)
     yield server
     processes = server.processes()
     assert server.terminate() == 0, server.log.read_text()
