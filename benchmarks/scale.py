@@ -27,6 +27,7 @@ from tools.page import put_into
 FITTED, UNSEEN = (8, 48, 192, 320), (24, 128)
 WIRES = {"JSON": Work, "binary": BinaryWork}
 RATES = (1_000, 10_000, 100_000, 1_000_000)
+MOVED_RATE = 10_000
 BAR = 1.35
 """By what factor the requests of a core may differ from what is predicted."""
 
@@ -177,6 +178,7 @@ def report(found: Survey, node: Node) -> tuple[str, int]:
         f"{load.CONNECTIONS} connections, and\nthe load generator on the same cores.",
         table(["server", "wire", "tensors", *CHECKED, "limit"], check_rows),
         *plans(models, found.loads, node),
+        *moves(models, node),
     ]
     if worst > BAR:
         progress(f"FAILED a prediction is off by {worst:.2f}×, the bar is {BAR:g}×")
@@ -195,6 +197,27 @@ def plans(models: Mapping[tuple[str, str], Costs], loads: Mapping[tuple[str, int
         parts.append(f"*On {where}: {wire} 1×4×{n}×32, {size}, computed on {device}:*")
         parts.append(table(PLANNED, [need_row(rate, each, node) for rate, each in found.items()]))
     return parts
+
+
+def moves(models: Mapping[tuple[str, str], Costs], node: Node) -> list[str]:
+    """A table of what limits requests of other kinds, most of them larger than any that was measured."""
+    asked = {
+        f"binary 1×4×{n}×32, entropy alone": ("binary", Load(2 * 4 * n * 32 * 4, 4 * n * 4, 4 * n * n, 32))
+        for n in (64, 512, 4096, 32768, 262144)
+    }
+    asked["text of 128 tokens, a model of 10⁹ weights"] = ("JSON", Load(1 << 10, 1 << 12, 0, 64, 2e9 * 128))
+    found = {
+        name: need(MOVED_RATE, of, models["Ray, HAProxy", wire], node, on_gpus=True)
+        for name, (wire, of) in asked.items()
+    }
+    head = ["request", "nodes: network", "decode and encode", "device", "limit"]
+    rows = [
+        [name, *(f"{each.nodes[of]:.1f}" for of in each.nodes), f"**{each.limit}**"] for name, each in found.items()
+    ]
+    words = (
+        f"**Where the limit moves**, at {MOVED_RATE:,}/s on Ray, HAProxy, and GPUs, extrapolated and **not measured**:"
+    )
+    return [words, table(head, rows)]
 
 
 def main() -> int:

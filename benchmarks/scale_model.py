@@ -8,12 +8,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Load:
-    """What a request is to the model: bytes of its body and of its answer, score elements, and its head dim."""
+    """What a request is to the model: bytes of its body and of its answer, score elements, and its head dim.
+
+    `other_flops` are what a language model computes besides.
+    """
 
     body_bytes: int
     answer_bytes: int
     elements: int
     head_dim: int
+    other_flops: float = 0.0
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -107,7 +111,7 @@ class Node:
 
     def gpu_s(self, load: Load) -> float:
         """Device seconds of a request."""
-        compute_s = 4 * load.head_dim * load.elements / self.gpu_flops
+        compute_s = (4 * load.head_dim * load.elements + load.other_flops) / self.gpu_flops
         return self.gpu_call_s / self.gpu_batch_jobs + compute_s + load.sizes["byte"] / self.pcie_bytes_s
 
 
