@@ -20,6 +20,7 @@ def app(args: RaySettings) -> Application:
     }
     delays = {
         "look_back_period_s": args.look_back_s,
+        "metrics_interval_s": args.look_back_s / 4,
         "upscale_delay_s": args.upscale_delay_s,
         "downscale_delay_s": args.downscale_delay_s,
     }
