@@ -88,19 +88,19 @@ def test_a_killed_worker_process_is_replaced_within_its_replica(fleet: Server) -
 
 
 def test_jobs_of_clients_that_went_away_are_not_computed(fleet: Server) -> None:
-    request = request_bytes(long_job(30_000).encode())
+    request = request_bytes(long_job(40_000).encode())
     until_two_workers(fleet)
     fleet.is_right()
     with contextlib.ExitStack() as connected:
         for _ in range(16):
             connected.enter_context(Wire(fleet.port)).socket.sendall(request)
-        until(lambda: total(fleet.client.get("/metrics").text, "attnloss_admitted_requests") == 16, 10)
+        until(lambda: total(fleet.client.get("/metrics").text, "attnloss_admitted_requests") >= 10, 20)
         before_s = sum(map(used_s, ready_workers(fleet)))
-    until(lambda: total(fleet.client.get("/metrics").text, "attnloss_admitted_requests") == 0, 10)
+    until(lambda: total(fleet.client.get("/metrics").text, "attnloss_admitted_requests") == 0, 20)
     fleet.is_right()
     fleet.is_right()
     spent_s = sum(map(used_s, ready_workers(fleet))) - before_s
-    assert spent_s < 2.0, "all of them take more"
+    assert spent_s < 8.0, "all of them take twice as much"
 
 
 def test_a_rolling_redeploy_fails_no_request(fleet: Server) -> None:
