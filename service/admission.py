@@ -60,6 +60,18 @@ class Admission:
         """Memory that the requests admitted by all processes may need."""
         return self._ledger.bytes
 
+    @property
+    def connections(self) -> int:
+        """Connections that all processes have open."""
+        return self._ledger.connections
+
+    def connected(self, connections: int, most: int) -> int:
+        """So many connections more, or less; how many there are, without those of dead processes if over `most`."""
+        self._ledger.add(connections=connections)
+        if self._ledger.connections > most:
+            self._ledger.sweep()
+        return self._ledger.connections
+
     def reserve(self, expected_bytes: int, deadline_s: float = math.inf) -> "Reservation":
         """Room for one request that must be answered by `deadline_s`.
 

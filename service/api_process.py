@@ -19,10 +19,12 @@ import uvicorn
 
 from service.app import create_app
 from service.envelope import Envelope
+from service.errors import ServiceError
 from service.protocol import bounded_protocol
 from service.rundir import RunDirectory
 from service.serving import serving
 from service.settings import Settings
+from service.state import ServiceState
 
 _TICK_S = 0.25
 
@@ -38,7 +40,6 @@ class Server(uvicorn.Server):
         self._envelope = envelope
         self._drain_s = drain_s
         self._drained_by_s: float | None = None
-        self._open = 0
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -67,9 +68,6 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop serving: once what was admitted has been answered, or its time is over."""
-        if self._envelope.state is not None and self._open != (count := len(self.server_state.connections)):
-            self._open = count
-            self._envelope.state.metrics.connections(count)
         if self._drained_by_s is not None:
             state = self._envelope.state
             assert state is not None
@@ -78,6 +76,32 @@ class Server(uvicorn.Server):
             busy = state.admission.jobs > 0 or self._is_writing()
             self.should_exit = not busy or time.monotonic() >= self._drained_by_s
         return await super().on_tick(counter)
+
+
+class EnvelopeDoor:
+    """Tells the application of connections, which there are only while it serves."""
+
+    def __init__(self, envelope: Envelope, settings: Settings) -> None:
+        self._envelope = envelope
+        self._most = settings.max_connections
+
+    @property
+    def _state(self) -> ServiceState:
+        assert self._envelope.state is not None
+        return self._envelope.state
+
+    def opened(self) -> int:
+        """Count one more."""
+        return self._state.admission.connected(1, self._most)
+
+    def closed(self) -> None:
+        """Count one less; the last may close after the application has ended."""
+        if self._envelope.state is not None:
+            self._state.admission.connected(-1, self._most)
+
+    def refused(self, error: ServiceError) -> None:
+        """Count a failure."""
+        self._state.metrics.refused(error.status, error.slug)
 
 
 def main() -> None:
@@ -93,7 +117,7 @@ def main() -> None:
         access_log=False,
         server_header=False,
         ws="none",
-        http=bounded_protocol(settings),
+        http=bounded_protocol(settings, EnvelopeDoor(app, settings)),
         proxy_headers=False,
         timeout_graceful_shutdown=1,  # what was admitted has been answered, or its time is over
         backlog=2048,

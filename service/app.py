@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None, *, serving: Serving = serving_w
         async with serving(settings) as state:
             app.state.service = envelope.state = state
             yield
+        envelope.state = None
 
     app = FastAPI(
         title="attnloss",

@@ -4,7 +4,11 @@ import threading
 import time
 from collections.abc import Callable
 
+import structlog
+
 from service.pulse import Pulse
+
+log = structlog.get_logger()
 
 _ATTENDANCE_S = 0.25
 _LOOK_EVERY_S = 2.0
@@ -43,5 +47,8 @@ class Attendant:
             self._pulse.beat()
             self._attend()
             if time.monotonic() >= look_at_s:
-                self._look()
+                try:
+                    self._look()
+                except Exception:  # what is measured is not worth the heartbeat
+                    log.exception("not measured")
                 look_at_s = time.monotonic() + _LOOK_EVERY_S

@@ -23,6 +23,8 @@ from service.state import ServiceState
 
 _DRAIN_WITHIN_S = 2.0
 _PROBES = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
+_WHILE_DRAINING = (*_PROBES, "/metrics")
+"""Answered to the last: the counts of the last seconds are wanted too."""
 
 CLIENT_CLOSED_REQUEST = 499
 """Counted for a client that went away; no client sees it."""
@@ -84,7 +86,7 @@ class Envelope:
 
     async def _answer(self, scope: Scope, state: ServiceState, passage: Passage) -> None:
         path = scope["path"]
-        passage.closes = state.draining and path not in _PROBES
+        passage.closes = state.draining and path not in _WHILE_DRAINING
         handler = self._handlers.get(path)
         passage.route = "none" if handler is None else path
         self._check(scope, passage)

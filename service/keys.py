@@ -40,19 +40,8 @@ class ApiKeys:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The keys of `api_keys` and of `api_keys_file` together.
-
-        Raises:
-            OSError: the file cannot be read.
-            ValueError: a setting is given and names no key, or one that no client could send.
-
-        """
-        given: list[str] = []
-        if settings.api_keys:
-            given += _listed(settings.api_keys, "ATTNLOSS_API_KEYS")
-        if settings.api_keys_file is not None:
-            given += _listed(settings.api_keys_file.read_text(), f"ATTNLOSS_API_KEYS_FILE {settings.api_keys_file}")
-        return cls(given, metrics=settings.metrics_key_required)
+        """The keys of `configured_keys`; raises what it raises, and ValueError for one that no client could send."""
+        return cls(configured_keys(settings), metrics=settings.metrics_key_required)
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -76,6 +65,24 @@ class ApiKeys:
         for known in self._digests:
             found |= hmac.compare_digest(digest, known)
         return found
+
+
+def configured_keys(settings: Settings) -> list[str]:
+    """The keys of `api_keys` and of `api_keys_file` together.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a setting is given and names no key, or a key is required where there is none.
+
+    """
+    given: list[str] = []
+    if settings.api_keys is not None:
+        given += _listed(settings.api_keys, "ATTNLOSS_API_KEYS")
+    if settings.api_keys_file is not None:
+        given += _listed(settings.api_keys_file.read_text(), f"ATTNLOSS_API_KEYS_FILE {settings.api_keys_file}")
+    if settings.metrics_key_required and not given:
+        raise ValueError("ATTNLOSS_METRICS_KEY_REQUIRED is set and there is no key: set ATTNLOSS_API_KEYS too")
+    return given
 
 
 def _digest(key: bytes) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 _ROWS = 256
-_PID, _JOBS, _BYTES, _SECONDS = range(4)
+_PID, _JOBS, _BYTES, _CONNECTIONS, _SECONDS = range(5)
 
 
 class Ledger:
@@ -59,14 +59,20 @@ class Ledger:
         """Memory that all of them may need."""
         return int(self._table[_BYTES].sum())
 
+    @property
+    def connections(self) -> int:
+        """Connections that all processes have open."""
+        return int(self._table[_CONNECTIONS].sum())
+
     def seconds(self, worker: int, *, texts: bool = False) -> float:
         """Seconds that this worker is expected to need for the tensors, or the texts, of all processes."""
         return float(self._table[_SECONDS + 2 * worker + texts].sum())
 
-    def add(self, *, jobs: int = 0, size_bytes: int = 0) -> None:
+    def add(self, *, jobs: int = 0, size_bytes: int = 0, connections: int = 0) -> None:
         """Change this process's counts."""
         self._table[_JOBS, self._row] += jobs
         self._table[_BYTES, self._row] += size_bytes
+        self._table[_CONNECTIONS, self._row] += connections
 
     def set_seconds(self, worker: int, seconds: float, *, texts: bool = False) -> None:
         """Tell what this process's jobs of tensors, or of texts, are expected to take of a worker."""

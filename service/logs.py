@@ -11,8 +11,8 @@ import structlog
 
 Format = Literal["auto", "json", "text"]
 
-_QUOTING = (ValueError, TypeError, LookupError, ArithmeticError)
-"""Errors of these kinds, pydantic's and the codecs' among them, often quote in their message what they were given."""
+_PLAIN = (RuntimeError, OSError, MemoryError, ImportError)
+"""Messages of these tell of shapes, devices and files; those of others often quote what they were given."""
 
 _WITHHELD = "(withheld, since it may quote a request; ATTNLOSS_LOG_LEVEL=debug shows it)"
 
@@ -68,5 +68,5 @@ class _Exceptions:
             yield from self._told(before)
             yield "\nwhich led to:\n\n"
         yield from traceback.format_tb(error.__traceback__)
-        quotes = isinstance(error, _QUOTING) and not self._whole
+        quotes = not (self._whole or isinstance(error, _PLAIN))
         yield f"{type(error).__module__}.{type(error).__qualname__}: {_WITHHELD if quotes else error}"

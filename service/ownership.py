@@ -11,7 +11,7 @@ from typing import Any
 from service.devices import worker_devices
 from service.pulse import Pulse
 from service.rundir import RunDirectory
-from service.settings import Settings
+from service.settings import SECRETS, Settings
 from service.supervisor import Child, Supervisor
 
 _POLL_S = 1.0
@@ -66,7 +66,7 @@ def _worker_supervisor(
         directory.forget(pid)
         restarted("worker")
 
-    brief = {"settings": settings.model_dump(mode="json", exclude={"api_keys", "api_keys_file"}) | {"device": device}}
+    brief = {"settings": settings.model_dump(mode="json", exclude=set(SECRETS)) | {"device": device}}
     child = Child(
         module,
         brief | {"directory": str(directory.path), "index": index},

@@ -6,7 +6,7 @@ It also reads ahead: a body of ordinary size wakes the application once, not onc
 import asyncio
 import time
 import uuid
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -22,14 +22,26 @@ _LINGER_S = 1.0
 """How long a connection that is refused may still send, which nobody reads."""
 
 
-def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
+class Door(Protocol):
+    """What is told of connections, and of requests that end before there is one."""
+
+    def opened(self) -> int:
+        """A connection more; how many there are, over all API processes."""
+
+    def closed(self) -> None:
+        """A connection less."""
+
+    def refused(self, error: ServiceError) -> None:
+        """A connection was ended with this error."""
+
+
+def bounded_protocol(settings: Settings, door: Door) -> type[HttpToolsProtocol]:
     """The protocol class of one API process of a service.
 
-    Its share of `max_connections` is one part in `processes`; a connection over it is answered with 503 and closed.
-    Headers that are far over their limit are not kept while they still arrive.
+    A connection over `max_connections` is answered with 503 and closed. Headers that are far over their limit are not
+    kept while they still arrive.
     """
     max_header_bytes = settings.max_header_bytes
-    max_connections = -(-settings.max_connections // settings.processes)
 
     class BoundedProtocol(HttpToolsProtocol):
         """See the module."""
@@ -42,7 +54,7 @@ def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
             """Take a connection, unless there are too many."""
             super().connection_made(transport)
-            if len(self.connections) > max_connections:
+            if door.opened() > settings.max_connections:
                 why = f"All {settings.max_connections} connections of this server are taken."
                 self._end_with(TooManyConnections(why, retry_after_s=1))
             else:
@@ -50,6 +62,7 @@ def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             """Forget the connection."""
+            door.closed()
             self._headers_came()
             super().connection_lost(exc)
 
@@ -63,8 +76,13 @@ def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
                 self._expect_headers()
 
         def send_400_response(self, msg: str) -> None:
-            """Refuse what is not HTTP."""
-            self._end_with(NotHttp("The request is not HTTP/1.1."))
+            """Refuse what is not HTTP; the answer to a request before it would be taken for this one's."""
+            if self._is_answering():
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+                self.transport.abort()
+            else:
+                self._end_with(NotHttp("The request is not HTTP/1.1."))
 
         def on_message_begin(self) -> None:
             """Start to count the headers of a request, and the time that they take."""
@@ -73,7 +91,12 @@ def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
             super().on_message_begin()
 
         def on_header(self, name: bytes, value: bytes) -> None:
-            """Count a header, and keep none that is over twice the limit: the application refuses at once."""
+            """Count a header, and keep none that is over twice the limit: the application refuses at once.
+
+            What comes behind a body in chunks is no header.
+            """
+            if not self._begun:
+                return
             self._header_bytes += len(name) + len(value) + 4
             if self._header_bytes <= 2 * max_header_bytes or not self.headers:
                 super().on_header(name, value)
@@ -97,6 +120,12 @@ def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
                 self.flow.pause_reading()
                 cycle.message_event.set()
 
+        def _unsupported_upgrade_warning(self) -> None:
+            """An offer of another protocol, such as h2c, is not taken, and nothing to warn of."""
+
+        def _is_answering(self) -> bool:
+            return self.cycle is not None and not self.cycle.response_complete
+
         def _expect_headers(self) -> None:
             if self._headers_due is None:
                 self._headers_due = self.loop.call_later(settings.header_timeout_s, self._headers_too_slow)
@@ -108,7 +137,9 @@ def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
 
         def _headers_too_slow(self) -> None:
             self._headers_due = None
-            if self._begun:
+            if self._is_answering():  # to a request before: while it waits, nothing further is read
+                self._expect_headers()
+            elif self._begun:
                 why = f"The headers did not arrive within {settings.header_timeout_s:g} s."
                 self._end_with(HeadersTooSlow(why))
             else:
@@ -118,10 +149,12 @@ def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
             """Answer with the problem, past the application, and close."""
             if self.transport.is_closing():
                 return
+            door.refused(error)
             request_id = uuid.uuid4().hex
             body = orjson.dumps(error.to_problem(request_id))
             headers = {"content-type": PROBLEM_TYPE, "content-length": len(body), "x-request-id": request_id}
-            headers |= {"connection": "close"} | ({"retry-after": 1} if error.retry_after_s else {})
+            headers |= {"connection": "close", "x-content-type-options": "nosniff", "server-timing": "total;dur=0"}
+            headers |= {"retry-after": 1} if error.retry_after_s else {}
             head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
             self.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[error.status], head.encode(), body))
             self._refused = True

@@ -100,7 +100,12 @@ class RunDirectory:
 
     def forget(self, pid: int) -> None:
         """Remove the present state, but not the counts, of a process that died."""
-        for path in (*self.metrics.glob(f"gauge_live*_{pid}.db"), self.up(pid)):
+        self.forget_gauges(pid)
+        self.up(pid).unlink(missing_ok=True)
+
+    def forget_gauges(self, pid: int) -> None:
+        """Remove what a process measured of its present."""
+        for path in self.metrics.glob(f"gauge_live*_{pid}.db"):
             path.unlink(missing_ok=True)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from types import FrameType
 
 import structlog
 
-from service.keys import ApiKeys
+from service.keys import ApiKeys, configured_keys
 from service.logs import configure_logs
 from service.ownership import HEAP_ENVIRONMENT, worker_supervisors
 from service.rundir import RunDirectory
@@ -33,6 +33,8 @@ def serve(settings: Settings, worker_module: str = "service.worker_main") -> int
 
     """
     ApiKeys.of(settings)
+    if keys := configured_keys(settings):  # read once: a process that is replaced gets what the others have
+        settings = settings.model_copy(update={"api_keys": ",".join(keys), "api_keys_file": None})
     check_traces(settings)
     configure_logs(settings.log_level, settings.log_format)
     stopped, stop_pipe = os.pipe()

@@ -9,6 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
 
+SECRETS = frozenset({"api_keys", "api_keys_file"})
+"""Settings that no process gets which has no use for them, neither by its brief nor by its environment."""
+
 
 class Settings(BaseSettings):
     """Settings of one service; the environment variable is the field in capitals after `ATTNLOSS_`."""
@@ -85,10 +88,8 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Seconds after which a client that takes nothing of its answer loses the connection."
     )
 
-    api_keys: str = Field(
-        "",
-        repr=False,
-        description="API keys, comma-separated; with any, requests need `Authorization: Bearer KEY`.",
+    api_keys: str | None = Field(
+        None, repr=False, description="API keys, comma-separated; with any, requests need `Authorization: Bearer KEY`."
     )
     api_keys_file: Path | None = Field(
         None, description="File of API keys, one a line, as Docker and Kubernetes mount secrets."

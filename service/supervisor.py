@@ -15,6 +15,7 @@ import orjson
 import structlog
 
 from service.children import Process, Started, Template, can_fork
+from service.settings import SECRETS
 
 log = structlog.get_logger()
 
@@ -121,7 +122,9 @@ class Supervisor:
         return status
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, **(self._child.environment or {})}
+        secrets = {f"ATTNLOSS_{name.upper()}" for name in SECRETS}
+        inherited = {name: value for name, value in os.environ.items() if name not in secrets}
+        return inherited | dict(self._child.environment or {})
 
     def _spawn(self) -> bool:
         """Start the child; false if that failed, or all is to stop."""

@@ -99,7 +99,7 @@ class Worker:
     def _run_parts(self, batch: Batch, failure: _Failure, situation: Situation) -> list[Outcome]:
         cause = "memory" if failure.out_of_memory else "failure"
         asked = [job.request_id for job in batch.jobs]
-        log.warning("batch split", jobs=len(batch), cost=batch.cost, cause=failure.error.detail, request_ids=asked)
+        log.warning("batch split", jobs=len(batch), cost=batch.cost, cause=failure.error.slug, request_ids=asked)
         self.on_split(cause)
         size = (len(batch) + 1) // 2 if failure.out_of_memory else 1
         parts = [Batch.of(batch.jobs[i : i + size]) for i in range(0, len(batch), size)]

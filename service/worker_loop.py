@@ -23,6 +23,7 @@ from service.mailbox import Mailbox
 from service.memory import memory_in_use
 from service.metrics.worker import WorkerMetrics
 from service.pulse import Pulse
+from service.stopwatch import Stopwatch
 from service.text.desk import Desk
 from service.worker import Situation, Worker
 
@@ -68,6 +69,7 @@ class WorkerLoop:
         self._metrics = metrics
         self._desk = desk
         self._traces = traces
+        self._stopwatch = Stopwatch()
         self._forecast = Forecast()
         self._forecast.cost_model = batcher.cost_model
         self._end_by_s: float | None = None
@@ -147,14 +149,14 @@ class WorkerLoop:
                 self._batcher.put(each)
             else:
                 self._mailbox.answer([each])
-        self._metrics.waiting(len(self._batcher), self._batcher.cost)
+        self._metrics.waiting(self._batcher, len(self._desk), self._ahead)
 
     def _compute_next(self, fits: Callable[[Job], bool]) -> None:
         with self._mailbox.lock:  # between two forwards of texts the attendant may be at the batcher as well
             late = self._batcher.expire(time.monotonic())
             self._mailbox.answer(Outcome(job.id, error=_TOO_LATE.to_wire()) for job in late)
             batch = self._take_ahead() or self._batcher.take(fits)
-            self._metrics.waiting(len(self._batcher), self._batcher.cost)
+            self._metrics.waiting(self._batcher, len(self._desk), self._ahead)
             if batch is None:
                 return
             interrupted = self._announced
@@ -193,9 +195,8 @@ class WorkerLoop:
             between=self._compute_tensors_between,
             meanwhile=lambda: self._form_ahead(fits),
         )
-        began_s = time.monotonic()
-        outcomes = self._worker.run(batch, situation)
-        seconds = time.monotonic() - began_s
+        with self._stopwatch.stretch() as stretch:
+            outcomes = self._worker.run(batch, situation)
         self._batcher.limit_cost(self._worker.memory.max_batch_cost)
         with self._mailbox.lock:
             self._mailbox.answer(outcomes)
@@ -205,7 +206,7 @@ class WorkerLoop:
                 self._cancelled.intersection_update(job.id for job in (self._ahead.jobs if self._ahead else ()))
         for job, outcome in zip(batch.jobs, outcomes, strict=True):
             self._forecast.learn(job, outcome.share_s)
-        self._metrics.computed(batch, outcomes, seconds)
+        self._metrics.computed(batch, outcomes, stretch.own_s)
         if self._traces is not None:
             self._traces.computed(batch, outcomes, str(self._worker.device))
 
@@ -225,7 +226,7 @@ class WorkerLoop:
             try:
                 if self._computing:  # else the other thread is at the batcher
                     self._mailbox.receive()
-                    self._metrics.waiting(len(self._batcher), self._batcher.cost)
+                    self._metrics.waiting(self._batcher, len(self._desk), self._ahead)
             finally:
                 self._mailbox.lock.release()
 

@@ -60,6 +60,7 @@ def main(worker_type: type[Worker] = Worker) -> None:
         log.critical("worker failed", device=settings.device, exc_info=error)
         files.failure.write_text(f"{type(error).__name__}: {error}")
         status = 1
+    directory.forget_gauges(os.getpid())
     directory.close()
     sys.stdout.flush()
     os._exit(status)  # a model that still loads, or a device whose context is lost, would abort on the way out
@@ -87,9 +88,8 @@ def _serve(worker_type: type[Worker], settings: Settings, directory: RunDirector
         loop.run()
     except ContextLost:
         return CONTEXT_LOST_STATUS
-    finally:
-        if traces is not None:
-            traces.close()
+    if traces is not None:
+        traces.close()
     context.term()
     return 0
 

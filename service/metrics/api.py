@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from service.metrics.buckets import SECONDS
 
@@ -35,9 +35,8 @@ class ApiMetrics:
         self._resubmissions = counter(
             "resubmissions", "Jobs sent again after a worker was lost, by what they were doing.", "cause"
         )
-        self._connections = Gauge(
-            "attnloss_connections", "Open connections.", registry=registry, multiprocess_mode="livesum"
-        )
+        for cause in ("waiting", "computing"):
+            self._resubmissions.labels(cause)  # there from the start: a rise from nothing is no rise to Prometheus
 
     def answered(self, passage: "Passage") -> None:
         """Count a request that is over."""
@@ -61,6 +60,7 @@ class ApiMetrics:
         if jobs:
             self._resubmissions.labels(cause).inc(jobs)
 
-    def connections(self, count: int) -> None:
-        """Set how many connections are open."""
-        self._connections.set(count)
+    def refused(self, status: int, reason: str) -> None:
+        """Count what was refused before it was a request."""
+        self._requests("none", str(status)).inc()
+        self._failures("none", reason).inc()

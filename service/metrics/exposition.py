@@ -39,6 +39,7 @@ class _Now(Collector):
         ready = {name: models.get(name, {}).get("state") == "ready" for name in state.settings.model_sources}
         yield _gauge("admitted_requests", "Requests that hold a place now.", {None: state.admission.all_jobs})
         yield _gauge("admitted_bytes", "Memory that admitted requests may need.", {None: state.admission.bytes})
+        yield _gauge("connections", "Open connections.", {None: state.admission.connections})
         yield _gauge("workers", "Workers by state.", {each: workers[each] for each in _STATES}, "state")
         yield _gauge("model_ready", "1 if a text model can be asked, else 0.", ready, "model")
         yield _gauge("build_info", "1, with the version that runs.", {attnloss.__version__: 1}, "version")

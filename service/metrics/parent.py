@@ -14,6 +14,9 @@ class ParentMetrics:
             registry=CollectorRegistry(),
         )
 
+        for child in ("worker", "api"):
+            self._restarts.labels(child)  # there from the start: a rise from nothing is no rise to Prometheus
+
     def restarted(self, child: str) -> None:
         """Count the end of a `worker` or an `api` process that nobody asked for."""
         self._restarts.labels(child).inc()

@@ -9,7 +9,7 @@ from service.job import Outcome
 from service.metrics.buckets import JOBS, RATIO, SCORE_ELEMENTS, SECONDS
 
 if TYPE_CHECKING:
-    from service.batcher import Batch
+    from service.batcher import Batch, Batcher
 
 
 class WorkerMetrics:
@@ -34,11 +34,16 @@ class WorkerMetrics:
         self._splits = Counter(
             "attnloss_batch_splits", "Batches computed again in parts, by cause.", ["cause"], registry=registry
         )
+        for cause in ("memory", "failure"):
+            self._splits.labels(cause)  # there from the start: a rise from nothing is no rise to Prometheus
         self._outcomes = Counter("attnloss_outcomes", "Outcomes by kind.", ["kind"], registry=registry)
         self._memory = gauge("device_memory_bytes", "Memory of a worker's device, by kind.", "device", "kind")
 
-    def waiting(self, jobs: int, cost: int) -> None:
-        """Set how many jobs wait, and their cost."""
+    def waiting(self, batcher: "Batcher", untokenised: int, ahead: "Batch | None") -> None:
+        """Set how many jobs wait, and their cost, which texts have once they are tokenised."""
+        jobs, cost = len(batcher) + untokenised, batcher.cost
+        if ahead is not None:
+            jobs, cost = jobs + len(ahead), cost + ahead.cost
         if (jobs, cost) != self._told:
             self._told = (jobs, cost)
             self._queue_jobs.set(jobs)

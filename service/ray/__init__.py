@@ -6,6 +6,7 @@ from ray import serve
 from ray.serve import Application
 
 from service.ray.settings import RaySettings
+from service.settings import SECRETS
 
 
 def app(args: RaySettings) -> Application:
@@ -51,7 +52,7 @@ def app(args: RaySettings) -> Application:
         **common,
     )(IngressReplica)
     front = args.ingress.model_dump(mode="json")
-    worker = args.worker.model_dump(mode="json", exclude={"api_keys", "api_keys_file"})
+    worker = args.worker.model_dump(mode="json", exclude=set(SECRETS))
     bound: Application = ingress.bind(front, workers.bind(worker))
     return bound
 

@@ -6,6 +6,7 @@ names, never tensors or text. The names of attributes are OpenTelemetry's semant
 """
 
 import os
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from service.passage import Passage
+
+_SEND_WITHIN_S = 2.0
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -55,7 +58,7 @@ class Traces:
     def request(self, scope: "Scope") -> "RequestTrace":
         """Begin the span of a request, under the caller's if it says one."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        carried = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
+        carried = {name: headers[name] for name in ("traceparent",) if name in headers}
         told = {"http.request.method": scope["method"], "url.path": scope["path"], "url.scheme": scope["scheme"]}
         span = self._tracer.start_span(
             scope["method"], _PROPAGATOR.extract(carried, Context()), SpanKind.SERVER, attributes=told
@@ -91,8 +94,10 @@ class Traces:
         span.end(_wall_ns(ended_s))
 
     def close(self) -> None:
-        """Send what is left, for at most a few seconds."""
-        self._provider.shutdown()
+        """Send what is left, as far as it goes in two seconds: a collector may not answer."""
+        sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        sending.start()
+        sending.join(_SEND_WITHIN_S)
 
 
 class RequestTrace:

@@ -91,6 +91,73 @@ def test_one_connection_too_many_is_refused_in_words_and_the_others_are_served(s
     assert strict.client.get("/health/live").status_code == 200
 
 
+def test_the_bound_is_on_the_connections_of_all_processes_together(start_server: Callable[..., Server]) -> None:
+    server = start_server(processes=3, max_connections=30)
+    with contextlib.ExitStack() as held:
+        held.enter_context(contextlib.closing(server.client))
+        connections = [held.enter_context(server.send_raw(b"")) for _ in range(24)]
+        for connection in connections:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert {answer_on(connection).status_code for connection in connections} == {200}
+        more = [held.enter_context(server.send_raw(b"")) for _ in range(12)]
+        for connection in more:
+            with contextlib.suppress(OSError):
+                connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        refused = [ends_within(connection, 8).startswith(b"HTTP/1.1 503") for connection in more[-4:]]
+        assert refused == [True] * 4
+
+
+def test_pipelined_requests_are_all_answered_however_long_the_first_takes(strict: Server) -> None:
+    n = 16000  # longer than headers may take
+    body = json.dumps({"query": [[0.1]] * n, "key": [[0.1]] * n, "return": ["entropy", "received"]}).encode()
+    long = b"POST /attention HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    short = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    with strict.send_raw(long % len(body) + body + short + short[:20]) as connection:
+        time.sleep(0.02)
+        connection.sendall(short[20:])
+        for _ in range(3):
+            assert answer_on(connection).status_code == 200
+
+
+def test_garbage_behind_a_request_is_not_answered_in_its_place(strict: Server) -> None:
+    left = 'attnloss_requests_total{route="/attention",status="499"}'
+    before = total(strict.client.get("/metrics").text, left)
+    n = 16000
+    body = json.dumps({"query": [[0.1]] * n, "key": [[0.1]] * n, "return": ["entropy", "received"]}).encode()
+    head = b"POST /attention HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with strict.send_raw(head % len(body) + body + b"\x00 garbage\r\n\r\n") as connection:
+        assert ends_within(connection, 8) == b""
+    give_up_s = time.monotonic() + 5
+    while total(strict.client.get("/metrics").text, left) == before:
+        assert time.monotonic() < give_up_s
+        time.sleep(0.1)
+
+
+def test_what_stands_behind_a_body_in_chunks_is_no_header(strict: Server) -> None:
+    head = (
+        b"POST /attention HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    with strict.send_raw(head + b"2\r\n{}\r\n0\r\nX-Request-ID: late\r\n\r\n") as connection:
+        answer = answer_on(connection)
+    assert answer.status_code == 422
+    assert answer.headers["x-request-id"] != "late"
+
+
+def test_refusals_before_a_request_are_counted(strict: Server) -> None:
+    name = 'attnloss_failures_total{reason="not-http",route="none"}'
+    before = total(strict.client.get("/metrics").text, name)
+    with strict.send_raw(b"\x16\x03\x01 TLS\r\n\r\n") as connection:
+        came = ends_within(connection, 5)
+    assert b"x-content-type-options: nosniff" in came
+    assert total(strict.client.get("/metrics").text, name) == before + 1
+
+
+def test_an_offer_of_another_protocol_is_not_taken_and_not_warned_of(strict: Server) -> None:
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA"}
+    assert strict.client.get("/health/live", headers=offer).status_code == 200
+    assert "pgrade" not in strict.log.read_text()
+
+
 def test_a_client_that_takes_nothing_of_its_answer_loses_the_connection(strict: Server) -> None:
     n = 1200
     body = json.dumps({"query": [[0.1]] * n, "key": [[0.1]] * n, "return": ["weights"]}).encode()

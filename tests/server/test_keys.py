@@ -185,6 +185,8 @@ def test_keys_come_from_a_file_as_secrets_are_mounted(start_server: Callable[...
     ("variables", "sentence"),
     [
         ({"ATTNLOSS_API_KEYS": " , "}, "ATTNLOSS_API_KEYS holds no key"),
+        ({"ATTNLOSS_API_KEYS": ""}, "ATTNLOSS_API_KEYS holds no key"),
+        ({"ATTNLOSS_METRICS_KEY_REQUIRED": "true"}, "there is no key: set ATTNLOSS_API_KEYS too"),
         ({"ATTNLOSS_API_KEYS": "good,not good"}, "API key 2 of 2: expected printable ASCII without spaces"),
         ({"ATTNLOSS_API_KEYS_FILE": "/nowhere/keys"}, "cannot read ATTNLOSS_API_KEYS_FILE: No such file"),
         ({"ATTNLOSS_API_KEYS_FILE": "/dev/null"}, "/dev/null holds no key"),
@@ -210,3 +212,8 @@ def test_the_document_tells_of_the_keys(keyed: Server) -> None:
     assert document["components"]["securitySchemes"] == {"bearer": {"type": "http", "scheme": "bearer"}}
     assert "401" in document["paths"]["/attention"]["post"]["responses"]
     assert document["paths"]["/health/live"]["get"].get("security") == []
+
+
+def test_no_worker_is_given_the_keys(keyed: Server) -> None:
+    holding = [process for process in keyed.processes() if KEY in str(process.environ())]
+    assert [process.pid for process in holding] == [keyed.process.pid]  # to which its environment was given

@@ -1,3 +1,6 @@
+import socket
+import time
+
 import numpy as np
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -66,3 +69,21 @@ def test_traces_without_their_packages_are_refused_in_words(monkeypatch: pytest.
     check_traces(Settings())
     with pytest.raises(ValueError, match=r"pip install 'attnloss\[otel\]'"):
         check_traces(Settings(traces=True))
+
+
+def test_a_collector_that_never_answers_delays_an_end_by_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        traces = Traces.from_environment()
+        traces.request(SCOPE)._span.end()
+        began_s = time.monotonic()
+        traces.close()
+        assert time.monotonic() - began_s < 4
+
+
+def test_what_a_caller_says_beside_its_traceparent_is_not_looked_at(
+    traces: Traces, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = [(b"traceparent", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01"), (b"tracestate", b"secret text!!")]
+    assert traces.request(SCOPE | {"headers": headers}).traceparent is not None
+    assert "secret" not in caplog.text
