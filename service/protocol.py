@@ -76,10 +76,12 @@ def bounded_protocol(settings: Settings, door: Door) -> type[HttpToolsProtocol]:
                 self._expect_headers()
 
         def send_400_response(self, msg: str) -> None:
-            """Refuse what is not HTTP; the answer to a request before it would be taken for this one's."""
-            if self._is_answering():
+            """Refuse what is not HTTP, unless that would be taken for the answer to a whole request before it."""
+            answering = self._is_answering()
+            if answering:
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
+            if answering and (self.cycle.response_started or not self.cycle.more_body):
                 self.transport.abort()
             else:
                 self._end_with(NotHttp("The request is not HTTP/1.1."))

@@ -133,6 +133,14 @@ def test_garbage_behind_a_request_is_not_answered_in_its_place(strict: Server) -
         time.sleep(0.1)
 
 
+def test_a_body_whose_chunks_are_broken_is_answered_as_not_http(strict: Server) -> None:
+    head = b"POST /attention HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+    with strict.send_raw(head + b"\r\n5\r\n{}   \r\nno length\r\n") as connection:
+        came = ends_within(connection, 5)
+    assert came.startswith(b"HTTP/1.1 400 ")
+    assert came.count(b"HTTP/1.1 ") == 1
+
+
 def test_what_stands_behind_a_body_in_chunks_is_no_header(strict: Server) -> None:
     head = (
         b"POST /attention HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
