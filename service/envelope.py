@@ -63,7 +63,7 @@ class Envelope:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = self.state
         assert state is not None, "requests come after the lifespan has started"
-        passage = Passage(scope, receive, send)
+        passage = Passage(scope, receive, send, lambda: state.draining and scope["path"] not in _WHILE_DRAINING)
         if state.traces is not None:
             passage.trace = state.traces.request(scope)
         try:
@@ -86,7 +86,6 @@ class Envelope:
 
     async def _answer(self, scope: Scope, state: ServiceState, passage: Passage) -> None:
         path = scope["path"]
-        passage.closes = state.draining and path not in _WHILE_DRAINING
         handler = self._handlers.get(path)
         passage.route = "none" if handler is None else path
         self._check(scope, passage)
@@ -102,7 +101,7 @@ class Envelope:
         if size > self._settings.max_header_bytes:
             raise HeadersTooLarge(f"The headers take {size} bytes, the limit is {self._settings.max_header_bytes}.")
         self._keys.check(scope["path"], scope["headers"])
-        if passage.closes:
+        if passage.closes():
             raise Unavailable("The server is shutting down.", retry_after_s=1)
 
     def _tell(self, passage: Passage) -> None:

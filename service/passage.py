@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from starlette.types import Message, Receive, Scope, Send
@@ -25,10 +26,11 @@ class Passage:
         scope: of the request; carries the passage under "passage", for those further in.
         receive: gives parts of its body.
         send: takes parts of its answer.
+        closes: whether the connection is to end with the answer that begins now.
 
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, closes: Callable[[], bool] = lambda: False) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.request_id = _request_id(scope)
@@ -37,7 +39,7 @@ class Passage:
         self.reason: str | None = None
         self.body_bytes = 0
         self.answer_bytes = 0
-        self.closes = False
+        self.closes = closes
         self.trace: RequestTrace | None = None
         self._began_s = time.monotonic()
         self._receive = receive
@@ -76,7 +78,7 @@ class Passage:
             own.append((b"server-timing", b"total;dur=%.3f" % (1e3 * self.seconds)))
         if _NOSNIFF[0] not in given:
             own.append(_NOSNIFF)
-        if self.closes and b"connection" not in given:
+        if self.closes() and b"connection" not in given:
             own.append(_CLOSE)
         return own
 

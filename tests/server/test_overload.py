@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -175,29 +174,28 @@ def test_an_answer_that_is_read_slowly_is_sent_whole_before_the_server_ends(star
 
 def test_a_draining_server_says_so_to_new_connections_and_probes(start_server: Callable[..., Any]) -> None:
     server = start_server(cpu_threads=1)
-    answers: list[httpx.Response] = []
     body = long_job(30_000)
 
-    def ask() -> None:
+    def ask(_: int) -> httpx.Response:
         with server.make_client() as client:
-            answers.append(client.post("/attention", content=body))
+            return client.post("/attention", content=body)
 
-    asking = threading.Thread(target=ask)
-    asking.start()
-    while metric(server, "attnloss_admitted_requests") < 1:
-        time.sleep(0.01)
-    server.process.send_signal(signal.SIGTERM)
-    time.sleep(0.4)
-    with server.make_client() as client:
-        late = client.post("/attention", json=SMALL)
-        assert (late.status_code, late.headers["connection"]) == (503, "close")
-        assert late.headers["retry-after"]
-        ready = client.get("/health/ready")
-        assert (ready.status_code, ready.json()["ready"]) == (503, False)
-        assert client.get("/health/live").status_code == 200
-    asking.join()
-    assert answers[0].status_code == 200
-    assert answers[0].headers["connection"] == "close"
+    with ThreadPoolExecutor(8) as pool:
+        asking = [pool.submit(ask, number) for number in range(8)]
+        while metric(server, "attnloss_admitted_requests") < len(asking):
+            time.sleep(0.01)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        with server.make_client() as client:
+            late = client.post("/attention", json=SMALL)
+            assert (late.status_code, late.headers["connection"]) == (503, "close")
+            assert late.headers["retry-after"]
+            ready = client.get("/health/ready")
+            assert (ready.status_code, ready.json()["ready"]) == (503, False)
+            assert client.get("/health/live").status_code == 200
+            assert client.get("/metrics").status_code == 200
+        for answer in (each.result() for each in asking):
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
     assert server.process.wait(10) == 0
 
 
