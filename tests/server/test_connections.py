@@ -107,22 +107,6 @@ def test_the_bound_is_on_the_connections_of_all_processes_together(start_server:
         assert refused == [True] * 4
 
 
-def test_pipelined_requests_are_all_answered_however_long_the_first_takes(strict: Server) -> None:
-    n = 16000  # longer than headers may take
-    body = json.dumps({"query": [[0.1]] * n, "key": [[0.1]] * n, "return": ["entropy", "received"]}).encode()
-    long = b"POST /attention HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    short = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-    with strict.send_raw(long % len(body) + body + short + short[:20]) as connection:
-        time.sleep(0.02)
-        connection.sendall(short[20:])
-        connection.settimeout(10)
-        came = b""
-        while came.count(b"HTTP/1.1 200 OK") < 3:
-            assert (part := connection.recv(1 << 20)), came[-300:]
-            came += part
-        assert came.count(b"HTTP/1.1 ") == 3
-
-
 def test_garbage_behind_a_request_is_not_answered_in_its_place(strict: Server) -> None:
     left = 'attnloss_requests_total{route="/attention",status="499"}'
     before = total(strict.client.get("/metrics").text, left)
