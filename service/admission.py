@@ -67,9 +67,10 @@ class Admission:
 
     def connected(self, connections: int, most: int) -> int:
         """So many connections more, or less; how many there are, without those of dead processes if over `most`."""
-        self._ledger.add(connections=connections)
-        if self._ledger.connections > most:
-            self._ledger.sweep()
+        self._ledger.add_connections(connections)
+        if (known := self._ledger.connections) <= most:
+            return known
+        self._ledger.sweep()
         return self._ledger.connections
 
     def reserve(self, expected_bytes: int, deadline_s: float = math.inf) -> "Reservation":

@@ -16,14 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.dialects import error_document
 from service.errors import HeadersTooLarge, MethodNotAllowed, NotFound, ServiceError, Unauthorized, Unavailable
-from service.keys import ApiKeys
+from service.keys import PROBES, ApiKeys
 from service.passage import CLIENT_CLOSED, Passage
 from service.settings import Settings
 from service.state import ServiceState
 
 _DRAIN_WITHIN_S = 2.0
-_PROBES = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
-_WHILE_DRAINING = (*_PROBES, "/metrics")
+_WHILE_DRAINING = (*PROBES, "/metrics")
 """Answered to the last: the counts of the last seconds are wanted too."""
 
 CLIENT_CLOSED_REQUEST = 499
@@ -106,7 +105,7 @@ class Envelope:
 
     def _tell(self, passage: Passage) -> None:
         wanted = self._settings.log_requests
-        failed = passage.status >= 500 and passage.path not in _PROBES  # which say 503 all the while a model loads
+        failed = passage.status >= 500 and passage.path not in PROBES  # which say 503 all the while a model loads
         if wanted == "all" or (wanted == "failures" and failed):
             tell = log.warning if passage.status >= 500 else log.info
             tell(

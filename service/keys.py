@@ -9,7 +9,8 @@ from typing import Self
 from service.errors import Unauthorized
 from service.settings import Settings
 
-OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
+PROBES = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
+OPEN_PATHS = frozenset({"/", *PROBES})
 """Probes and the page, which asks for a key itself."""
 
 _OPEN_BELOW = "/static/"

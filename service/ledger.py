@@ -68,10 +68,13 @@ class Ledger:
         """Seconds that this worker is expected to need for the tensors, or the texts, of all processes."""
         return float(self._table[_SECONDS + 2 * worker + texts].sum())
 
-    def add(self, *, jobs: int = 0, size_bytes: int = 0, connections: int = 0) -> None:
+    def add(self, *, jobs: int = 0, size_bytes: int = 0) -> None:
         """Change this process's counts."""
         self._table[_JOBS, self._row] += jobs
         self._table[_BYTES, self._row] += size_bytes
+
+    def add_connections(self, connections: int) -> None:
+        """Change this process's count of open connections."""
         self._table[_CONNECTIONS, self._row] += connections
 
     def set_seconds(self, worker: int, seconds: float, *, texts: bool = False) -> None:

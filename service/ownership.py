@@ -62,10 +62,6 @@ def _worker_supervisor(
         cause = files.failure.read_text() if files.failure.exists() else ""
         files.gave_up.write_text(" ".join(filter(None, (why, cause))))
 
-    def on_death(pid: int) -> None:
-        directory.forget(pid)
-        restarted("worker")
-
     brief = {"settings": settings.model_dump(mode="json", exclude=set(SECRETS)) | {"device": device}}
     child = Child(
         module,
@@ -75,22 +71,34 @@ def _worker_supervisor(
         trouble=lambda pid: pulse.trouble(pid, settings.silence_s, settings.overdue_s),
         forks=True,
     )
-    return Supervisor(child, on_death=on_death, on_give_up=give_up)
+    return Supervisor(child, on_death=on_death(directory, restarted, "worker"), on_give_up=give_up)
+
+
+def on_death(directory: RunDirectory, restarted: Callable[[str], None], child: str) -> Callable[[int], None]:
+    """What is done with the process id of a child that ended unasked."""
+
+    def forget_and_count(pid: int) -> None:
+        directory.forget(pid)
+        restarted(child)
+
+    return forget_and_count
 
 
 class Ownership:
-    """Starts the workers if no process of the group has, and takes over when that process ends."""
+    """Starts the workers if no process of the group has, and takes over when that process ends.
 
-    def __init__(self, directory: RunDirectory, settings: Settings) -> None:
-        self._restarted: Callable[[str], None] = lambda child: None
+    `restarted` is told of each that ended unasked.
+    """
+
+    def __init__(self, directory: RunDirectory, settings: Settings, restarted: Callable[[str], None]) -> None:
         self._directory = directory
         self._settings = settings
+        self._restarted = restarted
         self._supervisors: list[Supervisor] = []
         self._claiming: asyncio.Task[None] | None = None
 
-    def start(self, restarted: Callable[[str], None]) -> None:
-        """Claim the workers now, or keep trying; `restarted` is told of each that ended unasked."""
-        self._restarted = restarted
+    def start(self) -> None:
+        """Claim the workers now, or keep trying."""
         if not self._claim():
             self._claiming = asyncio.get_running_loop().create_task(self._keep_claiming())
 

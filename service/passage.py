@@ -73,11 +73,9 @@ class Passage:
         await self._send(message)
 
     def _own(self, given: set[bytes]) -> list[tuple[bytes, bytes]]:
-        own = [(b"x-request-id", self.request_id.encode())]
+        own = [(b"x-request-id", self.request_id.encode()), _NOSNIFF]
         if b"server-timing" not in given:
             own.append((b"server-timing", b"total;dur=%.3f" % (1e3 * self.seconds)))
-        if _NOSNIFF[0] not in given:
-            own.append(_NOSNIFF)
         if self.closes() and b"connection" not in given:
             own.append(_CLOSE)
         return own

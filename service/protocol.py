@@ -8,10 +8,9 @@ import time
 import uuid
 from typing import Any, Protocol
 
-import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.dialects import PROBLEM_TYPE
+from service.envelope import error_response
 from service.errors import HeadersTooSlow, NotHttp, ServiceError, TooManyConnections
 from service.settings import Settings
 
@@ -153,12 +152,11 @@ def bounded_protocol(settings: Settings, door: Door) -> type[HttpToolsProtocol]:
                 return
             door.refused(error)
             request_id = uuid.uuid4().hex
-            body = orjson.dumps(error.to_problem(request_id))
-            headers = {"content-type": PROBLEM_TYPE, "content-length": len(body), "x-request-id": request_id}
-            headers |= {"connection": "close", "x-content-type-options": "nosniff", "server-timing": "total;dur=0"}
-            headers |= {"retry-after": 1} if error.retry_after_s else {}
-            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            self.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[error.status], head.encode(), body))
+            headers = {"x-request-id": request_id, "connection": "close"}
+            headers |= {"x-content-type-options": "nosniff", "server-timing": "total;dur=0"}
+            response = error_response("", error, request_id, headers)
+            head = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
+            self.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[error.status], head, response.body))
             self._refused = True
             self.connections.discard(self)
             self._headers_came()

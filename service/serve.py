@@ -11,7 +11,7 @@ import structlog
 
 from service.keys import ApiKeys, configured_keys
 from service.logs import configure_logs
-from service.ownership import HEAP_ENVIRONMENT, worker_supervisors
+from service.ownership import HEAP_ENVIRONMENT, on_death, worker_supervisors
 from service.rundir import RunDirectory
 from service.settings import Settings
 from service.supervisor import Child, Supervisor
@@ -32,8 +32,9 @@ def serve(settings: Settings, worker_module: str = "service.worker_main") -> int
         ValueError: a setting cannot be fulfilled.
 
     """
-    ApiKeys.of(settings)
-    if keys := configured_keys(settings):  # read once: a process that is replaced gets what the others have
+    keys = configured_keys(settings)
+    ApiKeys(keys)
+    if keys:  # read once: a process that is replaced gets what the others have
         settings = settings.model_copy(update={"api_keys": ",".join(keys), "api_keys_file": None})
     check_traces(settings)
     configure_logs(settings.log_level, settings.log_format)
@@ -101,14 +102,9 @@ def _api_supervisor(
         environment=HEAP_ENVIRONMENT,
         pass_fds=[listener.fileno()],
     )
-
-    def on_death(pid: int) -> None:
-        directory.forget(pid)
-        restarted("api")
-
     return Supervisor(
         child,
-        on_death=on_death,
+        on_death=on_death(directory, restarted, "api"),
         on_give_up=lambda why: log.error("API process does not come up", why=why),
     )
 

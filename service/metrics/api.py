@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from service.metrics.buckets import SECONDS
+from service.metrics.counters import counter_of
 
 if TYPE_CHECKING:
     from service.passage import Passage
@@ -32,11 +33,13 @@ class ApiMetrics:
         self._stages = cache(stages.labels)
         self._body_bytes = cache(counter("request_bytes", "Bytes of bodies as they came.", "route").labels)
         self._answer_bytes = cache(counter("answer_bytes", "Bytes of answers as they went.", "route").labels)
-        self._resubmissions = counter(
-            "resubmissions", "Jobs sent again after a worker was lost, by what they were doing.", "cause"
+        self._resubmissions = counter_of(
+            "resubmissions",
+            "Jobs sent again after a worker was lost, by what they were doing.",
+            "cause",
+            ("waiting", "computing"),
+            registry,
         )
-        for cause in ("waiting", "computing"):
-            self._resubmissions.labels(cause)  # there from the start: a rise from nothing is no rise to Prometheus
 
     def answered(self, passage: "Passage") -> None:
         """Count a request that is over."""

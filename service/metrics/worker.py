@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from service.job import Outcome
 from service.metrics.buckets import JOBS, RATIO, SCORE_ELEMENTS, SECONDS
+from service.metrics.counters import counter_of
 
 if TYPE_CHECKING:
     from service.batcher import Batch, Batcher
@@ -31,11 +32,9 @@ class WorkerMetrics:
         self._batch_cost = histogram("batch_cost", "Score elements of a batch, padding included.", SCORE_ELEMENTS)
         self._batch_seconds = histogram("batch_seconds", "Seconds that a batch took to compute.", SECONDS)
         self._padding = histogram("padding_ratio", "Part of a batch's score elements that is padding.", RATIO)
-        self._splits = Counter(
-            "attnloss_batch_splits", "Batches computed again in parts, by cause.", ["cause"], registry=registry
+        self._splits = counter_of(
+            "batch_splits", "Batches computed again in parts, by cause.", "cause", ("memory", "failure"), registry
         )
-        for cause in ("memory", "failure"):
-            self._splits.labels(cause)  # there from the start: a rise from nothing is no rise to Prometheus
         self._outcomes = Counter("attnloss_outcomes", "Outcomes by kind.", ["kind"], registry=registry)
         self._memory = gauge("device_memory_bytes", "Memory of a worker's device, by kind.", "device", "kind")
 

@@ -1,11 +1,10 @@
 """An ingress replica: the HTTP application of `attnloss serve`, whose jobs go to worker replicas."""
 
-import asyncio
-import os
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from ray import serve
@@ -16,9 +15,9 @@ from service.admission import Admission
 from service.app import create_app
 from service.ledger import Ledger
 from service.ray.dispatch import RayDispatch
+from service.serving import observed
 from service.settings import Settings
 from service.state import ServiceState
-from service.traces import traces_of
 
 
 @serve.ingress()
@@ -43,20 +42,16 @@ class IngressReplica:
     async def _serving(self, settings: Settings) -> AsyncIterator[ServiceState]:
         """The state that routes share, while the replica serves."""
         with tempfile.TemporaryDirectory(prefix="attnloss-metrics-", dir=settings.run_directory) as directory:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-            from service.metrics.api import ApiMetrics  # reads the variable when it is imported
-
-            metrics, ledger, traces = ApiMetrics(), Ledger(), traces_of(settings)
-            dispatch = RayDispatch(self._workers, metrics.resubmitted)
-            admission = Admission(ledger, settings.max_queue_jobs, settings.max_pending_bytes)
-            await dispatch.start()
-            try:
-                yield ServiceState(settings, dispatch, admission, metrics, directory, traces)
-            finally:
-                await dispatch.close()
-                ledger.close()
-                if traces is not None:
-                    await asyncio.to_thread(traces.close)
+            async with observed(settings, Path(directory)) as (metrics, traces):
+                ledger = Ledger()
+                dispatch = RayDispatch(self._workers, metrics.resubmitted)
+                admission = Admission(ledger, settings.max_queue_jobs, settings.max_pending_bytes)
+                await dispatch.start()
+                try:
+                    yield ServiceState(settings, dispatch, admission, metrics, directory, traces)
+                finally:
+                    await dispatch.close()
+                    ledger.close()
 
 
 class BehindProxy:

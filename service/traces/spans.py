@@ -57,12 +57,9 @@ class Traces:
 
     def request(self, scope: "Scope") -> "RequestTrace":
         """Begin the span of a request, under the caller's if it says one."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        carried = {name: headers[name] for name in ("traceparent",) if name in headers}
+        caller = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), None)
         told = {"http.request.method": scope["method"], "url.path": scope["path"], "url.scheme": scope["scheme"]}
-        span = self._tracer.start_span(
-            scope["method"], _PROPAGATOR.extract(carried, Context()), SpanKind.SERVER, attributes=told
-        )
+        span = self._tracer.start_span(scope["method"], _under(caller), SpanKind.SERVER, attributes=told)
         return RequestTrace(self, span)
 
     def computed(self, batch: Batch, outcomes: Sequence[Outcome], device: str) -> None:
@@ -71,7 +68,7 @@ class Traces:
         for job, outcome in zip(batch.jobs, outcomes, strict=True):
             if job.traceparent is None:
                 continue
-            parent = _PROPAGATOR.extract({"traceparent": job.traceparent}, Context())
+            parent = _under(job.traceparent)
             taken_s = job.arrival_s + outcome.queue_s
             told = {**shared, "attnloss.job.cost": job.cost, "attnloss.job.kind": job.kind}
             self.stage("queue", parent, job.arrival_s, taken_s)
@@ -132,6 +129,11 @@ class RequestTrace:
         if passage.status >= 500:
             self._span.set_status(StatusCode.ERROR)
         self._span.end()
+
+
+def _under(traceparent: str | None) -> Context:
+    """The context in which a span lies under that one; of its own if it is None or broken."""
+    return _PROPAGATOR.extract({} if traceparent is None else {"traceparent": traceparent}, Context())
 
 
 def _wall_ns(monotonic_s: float) -> int:

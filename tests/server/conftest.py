@@ -1,25 +1,13 @@
 """The server that the tests share, and what they read its answers with."""
 
-import socket
 from collections.abc import Callable, Iterator
 
-import httpx
-import numpy as np
 import pytest
 
-from tests.serving import Server, answer_on, assert_problem, attend, server_starter
+from tests.fixtures import client, read_answer, refused, truth
+from tests.serving import Server, server_starter
 
-
-@pytest.fixture(scope="session")
-def read_answer() -> Callable[[socket.socket], httpx.Response]:
-    """Reads the answer that comes on a raw connection."""
-    return answer_on
-
-
-@pytest.fixture(scope="session")
-def refused() -> Callable[..., None]:
-    """Checks a problem document: status, words of its detail, request id."""
-    return assert_problem
+__all__ = ["client", "read_answer", "refused", "truth"]
 
 
 @pytest.fixture(scope="session")
@@ -38,15 +26,3 @@ def server(start_server: Callable[..., Server]) -> Iterator[Server]:
     log = server.log.read_text()
     assert "Traceback" not in log, log
     assert "failed" not in log, log
-
-
-@pytest.fixture(scope="session")
-def client(server: Server) -> httpx.Client:
-    """A client of the shared server."""
-    return server.client
-
-
-@pytest.fixture(scope="session")
-def truth() -> Callable[..., dict[str, np.ndarray]]:
-    """What the service should answer, in numpy and float64."""
-    return attend
